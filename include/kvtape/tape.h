@@ -1,0 +1,50 @@
+// Everything that a cache file holds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kvtape/cache.h"
+#include "kvtape/finding.h"
+#include "kvtape/trace.h"
+
+namespace kvtape {
+
+/// An attribute of a file: None, a bool, a number, a text, a list of integers.
+using AttributeValue =
+    std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double,
+                 std::string, std::vector<std::int64_t>>;
+
+/// Something in a file that has no meaning in the model: it is kept and
+/// written again. A group (no tensor), a dataset, or further attributes of an
+/// object that is known.
+struct Extra {
+  std::string path;  // "/trace/operations/0"
+  std::vector<std::pair<std::string, AttributeValue>> attributes;
+  std::optional<Tensor> tensor;
+};
+
+/// The cache after the last step of a trace, where it was recorded.
+struct FinalState {
+  std::map<std::int64_t, LayerCache> layers;
+  std::optional<Tensor> attention_mask;
+};
+
+/// A dumped cache with what came with it.
+struct Tape {
+  std::string source;  // "easydel", "penzai", "transformer_lens", ...
+  std::string producer;
+  std::string model;
+  Cache cache;
+  std::optional<Trace> trace;
+  std::optional<FinalState> final_state;
+  std::vector<Extra> extras;      // in path order
+  std::vector<Finding> findings;  // what the reader found wrong
+};
+
+}  // namespace kvtape
