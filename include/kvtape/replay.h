@@ -87,6 +87,9 @@ struct ReplayReport {
   std::optional<ReplayPoint> worst;
   std::vector<ReplayRow> by_step;
   std::vector<ReplayRow> by_layer;
+  /// Largest abs error of each step in each layer: [layer][step], both in the
+  /// order of by_layer and by_step; what the picture shows.
+  std::vector<std::vector<double>> errors;
   std::vector<Finding> findings;  // clamped writes and the like
   std::vector<FinalComparison> final_state;
   /// Steps over which the error doubles, where it grows steadily.
