@@ -18,10 +18,10 @@ enum class MaskedRows : std::uint8_t { kUniform, kZeros, kNaN };
 /// How rotary embedding pairs dimensions: i with i + dims/2, or 2i with 2i+1.
 enum class RotaryStyle : std::uint8_t { kNone, kHalf, kInterleaved };
 
-std::string_view name(HeadMap value);       // "repeat", "tile"
-std::string_view name(Visibility value);    // "causal", "mask", "range"
-std::string_view name(MaskedRows value);    // "uniform", "zeros", "nan"
-std::string_view name(RotaryStyle value);   // "none", "half", "interleaved"
+std::string_view name(HeadMap value);      // "repeat", "tile"
+std::string_view name(Visibility value);   // "causal", "mask", "range"
+std::string_view name(MaskedRows value);   // "uniform", "zeros", "nan"
+std::string_view name(RotaryStyle value);  // "none", "half", "interleaved"
 std::optional<HeadMap> head_map_from_name(std::string_view name);
 std::optional<Visibility> visibility_from_name(std::string_view name);
 std::optional<MaskedRows> masked_rows_from_name(std::string_view name);
@@ -69,8 +69,9 @@ struct Rotary {
   bool queries_rotated = true;
   RotaryStyle style = RotaryStyle::kNone;
   std::int64_t dims = 0;
+  double theta = 10000;
   double attention_factor = 1;
-  std::vector<double> inv_freq;  // [dims/2], from theta unless given
+  std::vector<double> inv_freq;  // [dims/2]; empty: theta^(-2i/dims)
 };
 
 /// Defaults: query_heads = key_heads, softmax_scale = key_dim^-0.5.

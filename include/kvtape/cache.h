@@ -24,17 +24,17 @@ std::optional<Layout> layout_from_name(std::string_view name);
 
 /// One layer (EasyDeL: a view, TransformerLens: an entry).
 struct LayerCache {
-  std::optional<Tensor> key;            // [batch, position, key_head, key_dim]
-  std::optional<Tensor> value;          // [batch, position, value_head, value_dim]
-  std::optional<Tensor> index;          // [batch]: positions filled
-  std::optional<Tensor> starts;         // [batch]: first real position
+  std::optional<Tensor> key;     // [batch, position, key_head, key_dim]
+  std::optional<Tensor> value;   // [batch, position, value_head, value_dim]
+  std::optional<Tensor> index;   // [batch]: positions filled
+  std::optional<Tensor> starts;  // [batch]: first real position
   std::optional<Tensor> slot_position;  // [batch, position], -1 = empty
   std::optional<std::int64_t> layer_index;
-  std::optional<bool> frozen;            // keeps nothing of a step
-  std::optional<std::int64_t> window;    // 0 = full attention; counts the token
-  std::optional<Layout> layout;          // absent: linear
-  AttentionSpec attention;  // overrides Cache::attention
-  RotarySpec rotary;        // overrides Cache::rotary
+  std::optional<bool> frozen;          // keeps nothing of a step
+  std::optional<std::int64_t> window;  // 0 = full attention; counts the token
+  std::optional<Layout> layout;        // absent: linear
+  AttentionSpec attention;             // overrides Cache::attention
+  RotarySpec rotary;                   // overrides Cache::rotary
 };
 
 /// A cache as one of the systems holds it. Layers are numbered as the source

@@ -55,11 +55,11 @@ struct ReplayPoint {
 
 /// What one step (or one layer) looked like, over all rows and heads.
 struct ReplayRow {
-  std::int64_t number = 0;        // of the step or layer
-  std::int64_t position = 0;      // of the step's last token in row 0
-  std::int64_t compared = 0;      // elements
+  std::int64_t number = 0;    // of the step or layer
+  std::int64_t position = 0;  // of the step's last token in row 0
+  std::int64_t compared = 0;  // elements
   std::int64_t out_of_tolerance = 0;
-  ReplayPoint worst;              // largest abs error; NaN counts as largest
+  ReplayPoint worst;  // largest abs error; NaN counts as largest
 };
 
 /// The replayed cache against the recorded final one.

@@ -37,9 +37,9 @@ struct SampleOptions {
   RotaryStyle rotary = RotaryStyle::kNone;  // other: unrotated keys are stored
   DType dtype = DType::kF32;
   Quantization::Scheme quantization = Quantization::Scheme::kNone;
-  std::int64_t block_size = 64;  // NF4
+  std::int64_t block_size = 64;                  // NF4
   std::string axes = "batch,position,head,dim";  // memory order
-  bool stacked = false;     // one dataset for all layers
+  bool stacked = false;                          // one dataset for all layers
   bool keys_in_cache = false;  // the dump is of after the trace
   bool trace = true;
   std::uint64_t seed = 0;
