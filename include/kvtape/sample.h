@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,9 @@
 
 namespace kvtape {
 
+/// Rows of a batch whose prompts differ in length. Left: `starts` and masks
+/// say where a row begins. Right: each row has its own index; where rows share
+/// one (a growing cache, or padding inside the first step), a mask says it.
 enum class Padding : std::uint8_t { kNone, kLeft, kRight };
 
 struct SampleOptions {
@@ -21,13 +25,17 @@ struct SampleOptions {
                                          // batch_size when not empty
   std::int64_t layers = 2;
   std::int64_t key_heads = 2;
+  std::optional<std::int64_t> value_heads;  // absent: key_heads
   std::int64_t query_heads = 4;
   std::int64_t key_dim = 16;
   std::int64_t value_dim = 16;
   std::int64_t sequence_length = 32;
+  /// Positions before the first step. Absent: what the trace leaves free, and
+  /// for rings and shifting caches so many that the trace goes round the end.
+  std::optional<std::int64_t> filled;
   std::int64_t prompt = 8;  // tokens of the first step
   std::int64_t steps = 8;   // steps of one token after it
-  std::int64_t window = 0;
+  std::int64_t window = 0;  // also the extent of a ring or shifting cache
   double logit_softcap = 0;
   Padding padding = Padding::kNone;
   Layout layout = Layout::kLinear;
@@ -38,15 +46,22 @@ struct SampleOptions {
   DType dtype = DType::kF32;
   Quantization::Scheme quantization = Quantization::Scheme::kNone;
   std::int64_t block_size = 64;                  // NF4
-  std::string axes = "batch,position,head,dim";  // memory order
-  bool stacked = false;                          // one dataset for all layers
+  /// Memory order. "batch" stands for all batch axes; "head" may be left out
+  /// where there is one, and "layer" be named where layers are stacked.
+  std::string axes = "batch,position,head,dim";
+  bool stacked = false;        // one dataset for all layers
   bool keys_in_cache = false;  // the dump is of after the trace
-  bool trace = true;
+  bool trace = true;           // false: the dump is of after it, without it
+  bool final_state = true;     // record the cache after the trace
   std::uint64_t seed = 0;
 };
 
 /// A cache before the first step, the trace of a decode on it with outputs
-/// computed by replay(), and the final state. Throws Error when the options
+/// computed by replay(), and the final state. Outputs have the dtype of the
+/// cache, f32 for f64 (replay computes in f32). The same bytes on any machine;
+/// a number depends on seed, layer, row, position, head and dim alone, so other
+/// axes, dtypes or lengths show the same numbers. Unquantized tensors are
+/// computed as they are read and take no memory. Throws Error when the options
 /// contradict each other.
 Tape make_sample(const SampleOptions& options);
 
