@@ -8,6 +8,7 @@
 
 #include "report/findings.h"
 #include "report/numbers.h"
+#include "report/replay_outcome.h"
 #include "report/sparkline.h"
 #include "report/text.h"
 
@@ -17,52 +18,14 @@ namespace {
 constexpr std::ptrdiff_t kShownBefore = 2;  // steps before the first bad one
 constexpr std::size_t kShownSteps = 8;
 
-bool is_bad(const ReplayRow& row) { return row.out_of_tolerance > 0; }
-
-// A recorded tensor that could not be compared has a reason and no count.
-bool is_uncompared(const FinalComparison& comparison) {
-  return comparison.differing == 0 && !comparison.first.empty();
-}
-
-std::int64_t count_differing(const ReplayReport& report) {
-  return std::count_if(report.final_state.begin(), report.final_state.end(),
-                       [](const auto& item) { return item.differing > 0; });
-}
-
-std::int64_t count_uncompared(const ReplayReport& report) {
-  return std::ssize(report.not_compared) +
-         std::count_if(report.final_state.begin(), report.final_state.end(),
-                       is_uncompared);
-}
-
-// What keeps a replay from being a success, in words.
-std::vector<std::string> failures(const ReplayReport& report) {
-  std::vector<std::string> parts;
-  const auto steps =
-      std::count_if(report.by_step.begin(), report.by_step.end(), is_bad);
-  if (steps > 0) parts.push_back(counted(steps, "step") + " out of tolerance");
-  if (report.compared == 0) parts.push_back("no output compared");
-  if (const auto count = count_differing(report); count > 0) {
-    parts.push_back("final state differs");
-  }
-  if (const auto count = count_uncompared(report); count > 0) {
-    parts.push_back(counted(count, "part") + " not compared");
-  }
-  if (!report.findings.empty()) {
-    parts.push_back(findings_verdict(report.findings, {}));
-  }
-  return parts;
-}
-
 std::string verdict(const ReplayReport& report, const TextStyle& style) {
   const std::string what =
       fmt::format("replayed {} x {} x {}", counted(report.steps, "step"),
                   counted(report.layers, "layer"),
                   counted(report.query_heads, "query head"));
-  const std::string result =
-      report.success() ? colored(style, Color::kGreen, "all within tolerance")
-                       : colored(style, Color::kRed, joined(failures(report)));
-  return fmt::format("{}: {}\n", what, result);
+  const Color color = report.success() ? Color::kGreen : Color::kRed;
+  return fmt::format("{}: {}\n", what,
+                     colored(style, color, replay_outcome(report)));
 }
 
 // "layer 9 row 0 head 14 dim 2".
@@ -73,15 +36,20 @@ std::string place_text(const ReplayReport& report, const ReplayPoint& point) {
                      point.head, point.dim);
 }
 
-std::string point_text(std::string_view title, const ReplayReport& report,
-                       const ReplayPoint& point, const TextStyle& style) {
+// What is said in two columns: a word, and what it is.
+using Facts = std::vector<std::vector<std::string>>;
+
+void add_point(Facts& facts, std::string_view title, const ReplayReport& report,
+               const ReplayPoint& point, const TextStyle& style) {
   const auto [expected, actual] = value_pair(point.expected, point.actual);
-  return fmt::format(
-      "  {} at step {} (position {}): {}\n"
-      "        expected {}, actual {}, error {} (allowed {})\n",
-      title, point.step, point.position, place_text(report, point), expected,
-      actual, error_text(point.abs_error, style.precision),
-      error_text(point.allowed, style.precision));
+  facts.push_back({std::string(title),
+                   fmt::format("step {} (position {}): {}", point.step,
+                               point.position, place_text(report, point))});
+  facts.push_back(
+      {"",
+       fmt::format("expected {}, actual {}, error {} (allowed {})", expected,
+                   actual, error_text(point.abs_error, style.precision),
+                   error_text(point.allowed, style.precision))});
 }
 
 bool is_same_place(const ReplayPoint& left, const ReplayPoint& right) {
@@ -90,15 +58,15 @@ bool is_same_place(const ReplayPoint& left, const ReplayPoint& right) {
          left.head == right.head && left.dim == right.dim;
 }
 
-std::string points_text(const ReplayReport& report, const TextStyle& style) {
-  const auto& [first, worst] = std::pair(report.first, report.worst);
-  if (first && worst && is_same_place(*first, *worst)) {
-    return point_text("first and worst", report, *first, style);
+void add_points(Facts& facts, const ReplayReport& report,
+                const TextStyle& style) {
+  const auto& first = report.first;
+  const auto& worst = report.worst;
+  const bool same = first && worst && is_same_place(*first, *worst);
+  if (first) {
+    add_point(facts, same ? "first, worst" : "first", report, *first, style);
   }
-  std::string text;
-  if (first) text += point_text("first", report, *first, style);
-  if (worst) text += point_text("worst", report, *worst, style);
-  return text;
+  if (worst && !same) add_point(facts, "worst", report, *worst, style);
 }
 
 std::string tolerance_text(const ReplayReport& report) {
@@ -106,28 +74,60 @@ std::string tolerance_text(const ReplayReport& report) {
   const Tolerance usual = default_tolerance(report.cache_dtype);
   const bool is_default =
       tolerance.rtol == usual.rtol && tolerance.atol == usual.atol;
-  return fmt::format(
-      "rtol {}, atol {}{}", setting_text(tolerance.rtol),
-      setting_text(tolerance.atol),
-      is_default ? fmt::format(" ({} default)", name(report.cache_dtype)) : "");
+  const std::string source =
+      is_default ? fmt::format(" (default for {})", name(report.cache_dtype))
+                 : "";
+  return fmt::format("rtol {}, atol {}{}", setting_text(tolerance.rtol),
+                     setting_text(tolerance.atol), source);
 }
 
-// What was computed from what, and how much of it was compared.
-std::string basis_text(const ReplayReport& report) {
+std::string compared_text(const ReplayReport& report) {
   std::string text = fmt::format(
-      "  recomputed: attention output, in f32, from the trace's queries and "
-      "the cache\n  compared: {}, {} out of tolerance ({})\n",
-      counted(report.compared, "value"), count_text(report.out_of_tolerance),
-      tolerance_text(report));
+      "{}, {} out of tolerance", counted(report.compared, "value"),
+      report.out_of_tolerance == 0 ? "none"
+                                   : count_text(report.out_of_tolerance));
   if (!report.by_step.empty() && std::ssize(report.by_step) != report.steps) {
-    text += fmt::format("  compared steps {} to {} only\n",
-                        report.by_step.front().number,
+    text += fmt::format(" (steps {} to {} only)", report.by_step.front().number,
                         report.by_step.back().number);
   }
-  if (report.mode == ReplayOptions::Mode::kFaithful) {
-    text += "  faithful: writes beyond the cache done as the system does\n";
-  }
   return text;
+}
+
+// The error over the steps as a row of bars; empty where it tells nothing.
+std::string course_text(const ReplayReport& report, const TextStyle& style) {
+  std::vector<double> errors;
+  for (const ReplayRow& row : report.by_step) {
+    errors.push_back(row.compared > 0 ? row.worst.abs_error : 0);
+  }
+  if (errors.size() < 2) return "";
+  const auto columns = static_cast<std::size_t>(std::max(10, style.width - 40));
+  return sparkline(errors, columns, style);
+}
+
+// What was computed from what, how it was compared, and with what outcome.
+std::string facts_text(const ReplayReport& report, const TextStyle& style) {
+  Facts facts;
+  add_points(facts, report, style);
+  facts.push_back({"compared", compared_text(report)});
+  facts.push_back({"tolerance", tolerance_text(report)});
+  facts.push_back({"recomputed",
+                   "attention output, in f32, from the trace's queries and the "
+                   "cache"});
+  if (report.mode == ReplayOptions::Mode::kFaithful) {
+    facts.push_back({"faithful", "writes beyond the cache as the system does"});
+  }
+  if (const std::string bars = course_text(report, style); !bars.empty()) {
+    facts.push_back({"error", bars + " by step, log scale"});
+  }
+  if (report.doubling_steps) {
+    facts.push_back(
+        {"growth", fmt::format("error doubles about every {:.3g} steps",
+                               *report.doubling_steps)});
+  }
+  for (const std::string& part : report.not_compared) {
+    facts.push_back({"not compared", printable(part)});
+  }
+  return table_text({.columns = {{}, {}}, .rows = std::move(facts)});
 }
 
 std::vector<std::string> row_cells(const ReplayReport& report,
@@ -190,24 +190,6 @@ std::string layers_text(const ReplayReport& report, const TextStyle& style) {
   return '\n' + table_text(table);
 }
 
-std::string course_text(const ReplayReport& report, const TextStyle& style) {
-  std::vector<double> errors;
-  for (const ReplayRow& row : report.by_step) {
-    errors.push_back(row.compared > 0 ? row.worst.abs_error : 0);
-  }
-  const auto columns = static_cast<std::size_t>(std::max(10, style.width - 40));
-  std::string text;
-  if (errors.size() > 1) {
-    const std::string line = sparkline(errors, columns, style);
-    if (!line.empty()) text += fmt::format("  error over steps: {}\n", line);
-  }
-  if (report.doubling_steps) {
-    text += fmt::format("  growth: error doubles about every {:.3g} steps\n",
-                        *report.doubling_steps);
-  }
-  return text.empty() ? "" : '\n' + text;
-}
-
 std::string final_line(const FinalComparison& comparison) {
   const std::string object = printable(comparison.object);
   const std::string first = printable(comparison.first);
@@ -237,14 +219,6 @@ std::string final_text(const ReplayReport& report, const TextStyle& style) {
                      counted(std::ssize(report.final_state), "tensor"), lines);
 }
 
-std::string uncompared_text(const ReplayReport& report) {
-  std::string text;
-  for (const std::string& part : report.not_compared) {
-    text += fmt::format("  not compared: {}\n", printable(part));
-  }
-  return text;
-}
-
 std::string replay_findings(const ReplayReport& report,
                             const TextStyle& style) {
   if (report.findings.empty()) return "";
@@ -257,10 +231,9 @@ std::string replay_findings(const ReplayReport& report,
 std::string replay_text(const ReplayReport& report, const std::string& file,
                         const TextStyle& style) {
   return printable(file) + ": " + verdict(report, style) +
-         points_text(report, style) + basis_text(report) +
-         uncompared_text(report) + steps_text(report, style) +
-         layers_text(report, style) + course_text(report, style) +
-         replay_findings(report, style) + final_text(report, style);
+         facts_text(report, style) + steps_text(report, style) +
+         layers_text(report, style) + replay_findings(report, style) +
+         final_text(report, style);
 }
 
 }  // namespace kvtape

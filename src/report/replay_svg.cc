@@ -8,6 +8,7 @@
 
 #include "report/numbers.h"
 #include "report/replay.h"
+#include "report/replay_outcome.h"
 #include "report/sparkline.h"
 #include "report/svg.h"
 #include "report/text.h"
@@ -20,7 +21,7 @@ constexpr int kHeight = 440;
 constexpr double kLeft = 70;
 constexpr double kRight = 640;  // the legend stands beyond
 constexpr double kTop = 64;
-constexpr double kFloor = 385;           // where an error of exactly 0 is drawn
+constexpr double kFloor = 392;           // where an error of exactly 0 is drawn
 constexpr double kBottom = 370;          // of the lowest decade
 constexpr double kAbove = 50;            // where NaN and infinity are marked
 constexpr std::size_t kMaxPoints = 570;  // per line: one per unit of width
@@ -44,8 +45,10 @@ void extend(Axes& axes, double error) {
 
 // The tolerance depends on the expected value; the rule across is drawn where
 // it matters most.
-const std::optional<ReplayPoint>& ruling_point(const ReplayReport& report) {
-  return report.first ? report.first : report.worst;
+std::optional<double> ruling_tolerance(const ReplayReport& report) {
+  const auto& point = report.first ? report.first : report.worst;
+  if (!point || !std::isfinite(point->allowed) || point->allowed < 0) return {};
+  return point->allowed;
 }
 
 Axes axes_of(const ReplayReport& report) {
@@ -54,7 +57,7 @@ Axes axes_of(const ReplayReport& report) {
   for (const auto& layer : report.errors) {
     for (const double error : layer) extend(axes, error);
   }
-  if (const auto& point = ruling_point(report)) extend(axes, point->allowed);
+  if (const auto rule = ruling_tolerance(report)) extend(axes, *rule);
   return axes;
 }
 
@@ -124,7 +127,7 @@ std::string stroke(const ReplayReport& report, std::size_t layer) {
   constexpr std::array kDashes{"", "6 2", "2 2", "8 2 2 2"};
   const std::size_t layers = report.errors.size();
   const std::size_t light =
-      190 - 120 * layer / std::max<std::size_t>(1, layers - 1);
+      160 - 110 * layer / std::max<std::size_t>(1, layers - 1);
   const std::string_view dash =
       layers <= kNamedLayers ? kDashes[layer % kDashes.size()] : "";
   return fmt::format(
@@ -167,20 +170,23 @@ void add_layer(Svg& svg, const Axes& axes, const ReplayReport& report,
       continue;
     }
     add_run(svg, run, title, attributes);
-    add_text(svg, {x, kAbove + 4}, "x",
+    add_text(svg, {x, kAbove + 4}, std::isnan(groups[group]) ? "NaN" : "inf",
              "text-anchor=\"middle\" font-weight=\"bold\" fill=\"#a00000\"");
   }
   add_run(svg, run, title, attributes);
 }
 
 void add_tolerance(Svg& svg, const Axes& axes, const ReplayReport& report) {
-  const auto& point = ruling_point(report);
-  if (!point || !std::isfinite(point->allowed) || point->allowed < 0) return;
-  const double y = y_of(axes, point->allowed);
+  const auto rule = ruling_tolerance(report);
+  if (!rule) return;
+  const double y = y_of(axes, *rule);
   add_line(svg, {kLeft, y}, {kRight, y},
            "stroke=\"#000\" stroke-dasharray=\"10 4\"");
   add_text(svg, {kRight + 6, y + 4},
-           fmt::format("allowed {}", error_text(point->allowed, 2)));
+           fmt::format("allowed {}", error_text(*rule, 2)));
+  add_text(svg, {kRight + 6, y + 18},
+           report.first ? "(where first exceeded)" : "(at the worst value)",
+           "font-size=\"10\"");
 }
 
 void add_first_failure(Svg& svg, const Axes& axes, const ReplayReport& report) {
@@ -200,39 +206,33 @@ void add_first_failure(Svg& svg, const Axes& axes, const ReplayReport& report) {
            left_half ? "" : "text-anchor=\"end\"");
 }
 
-void add_legend_entry(Svg& svg, int entry, std::string_view text,
-                      std::string_view attributes) {
-  const double y = kTop + 10 + 18 * entry;
-  add_line(svg, {kRight + 14, y}, {kRight + 44, y}, attributes);
-  add_text(svg, {kRight + 50, y + 4}, text);
+// The legend stands at the top, or below the words at the tolerance.
+double legend_top(const Axes& axes, const ReplayReport& report) {
+  constexpr double kTallest = 170;
+  const double rule = y_of(axes, ruling_tolerance(report).value_or(0));
+  return rule < kTop + kTallest ? rule + 40 : kTop + 10;
 }
 
-void add_legend(Svg& svg, const ReplayReport& report) {
+void add_legend(Svg& svg, const Axes& axes, const ReplayReport& report) {
   const std::size_t layers =
       std::min(report.errors.size(), report.by_layer.size());
   const bool each = layers <= kNamedLayers;
-  int entry = 0;
+  double y = legend_top(axes, report);
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const bool end = layer == 0 || layer + 1 == layers;
     const bool worst = is_worst(report, layer);
     if (!each && !end && !worst) continue;
-    add_legend_entry(svg, entry++,
-                     fmt::format("layer {}{}", report.by_layer[layer].number,
-                                 worst ? " (worst)" : ""),
-                     stroke(report, layer));
+    add_line(svg, {kRight + 14, y}, {kRight + 44, y}, stroke(report, layer));
+    add_text(svg, {kRight + 50, y + 4},
+             fmt::format("layer {}{}", report.by_layer[layer].number,
+                         worst ? " (worst)" : ""));
+    y += 18;
   }
 }
 
 std::string summary(const ReplayReport& report) {
-  const std::string result =
-      report.out_of_tolerance > 0
-          ? fmt::format("{} of {} out of tolerance",
-                        count_text(report.out_of_tolerance),
-                        counted(report.compared, "value"))
-          : counted(report.compared, "value") +
-                " compared, none out of "
-                "tolerance";
-  return fmt::format("{} (rtol {}, atol {})", result,
+  return fmt::format("{}; {} compared (rtol {}, atol {})",
+                     replay_outcome(report), counted(report.compared, "value"),
                      setting_text(report.tolerance.rtol),
                      setting_text(report.tolerance.atol));
 }
@@ -257,7 +257,7 @@ std::string replay_svg(const ReplayReport& report, const std::string& file) {
   if (worst < report.errors.size()) add_layer(svg, axes, report, worst);
   add_tolerance(svg, axes, report);
   add_first_failure(svg, axes, report);
-  add_legend(svg, report);
+  add_legend(svg, axes, report);
   return svg_text(svg, title);
 }
 

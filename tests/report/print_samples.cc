@@ -1,0 +1,50 @@
+// Prints the JSON of made-up reports, for schema_test.py.
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "report/replay.h"
+#include "samples.h"
+
+namespace {
+
+using namespace kvtape;
+
+std::string sample(std::string_view name) {
+  if (name == "info") {
+    return info_json({samples::tape(), samples::plain_tape(2), {}});
+  }
+  if (name == "validate") {
+    return validation_json({samples::unsound(), samples::sound()});
+  }
+  if (name == "rules") return rules_json();
+  if (name == "replay") {
+    return replay_json(samples::troubled_replay(), samples::hostile_name());
+  }
+  if (name == "replay-fine") {
+    return replay_json(samples::replay(2, 3, -1), "fine.h5");
+  }
+  return "";
+}
+
+std::string picture(std::string_view name) {
+  if (name == "svg-one") return replay_svg(samples::replay(1, 1, 0), "one");
+  if (name == "svg-many") {
+    return replay_svg(samples::replay(32, 2000, 700), "many");
+  }
+  if (name == "svg-hostile") {
+    ReplayReport report = samples::troubled_replay();
+    report.errors[0] = {1e-300, 1e300, 0, 1e-9, 2, 3, 4, 5, 6};
+    return replay_svg(report, samples::hostile_name());
+  }
+  if (name == "svg-empty") return replay_svg({}, "empty");
+  return "";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string text = argc == 2 ? sample(argv[1]) + picture(argv[1]) : "";
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return text.empty() ? 2 : 0;
+}

@@ -1,0 +1,312 @@
+// Tapes and reports that are made up, for the tests of their texts.
+#include "samples.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace kvtape::samples {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// A source with a description and no bytes: texts need no more.
+class Described : public SlabSource {
+ public:
+  explicit Described(Storage storage) : storage_(std::move(storage)) {}
+  std::span<const std::byte> bytes() const override { return {}; }
+  void read(const Box&, std::span<std::byte>) const override {}
+  Storage storage() const override { return storage_; }
+
+ private:
+  Storage storage_;
+};
+
+Tensor described(DType dtype, std::vector<Axis> axes, Storage storage = {}) {
+  Tensor tensor;
+  tensor.dtype = dtype;
+  tensor.axes = std::move(axes);
+  tensor.source = std::make_shared<Described>(std::move(storage));
+  return tensor;
+}
+
+std::vector<Axis> cache_axes(std::int64_t batch, std::int64_t positions,
+                             std::int64_t heads, std::int64_t dim) {
+  return {{AxisKind::kBatch, "batch", batch},
+          {AxisKind::kPosition, "position", positions},
+          {AxisKind::kHead, "head", heads},
+          {AxisKind::kDim, "dim", dim}};
+}
+
+Tensor int32_tensor(std::vector<Axis> axes,
+                    const std::vector<std::int32_t>& values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(std::int32_t));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return make_tensor(DType::kI32, std::move(axes), std::move(bytes));
+}
+
+Tensor per_row(const std::vector<std::int32_t>& values) {
+  const auto rows = static_cast<std::int64_t>(values.size());
+  return int32_tensor({{AxisKind::kBatch, "batch", rows}}, values);
+}
+
+Tensor nf4(std::vector<Axis> axes, std::int64_t block) {
+  Tensor tensor = described(DType::kF16, std::move(axes),
+                            {"chunked", "shuffle, deflate", 900});
+  const std::int64_t count = element_count(tensor);
+  tensor.quantization.scheme = Quantization::Scheme::kNF4;
+  tensor.quantization.block_size = block;
+  tensor.quantization.scale_count = count / block;
+  tensor.quantization.payload_dtype = DType::kU8;
+  tensor.quantization.payload_count = count / 2;
+  return tensor;
+}
+
+LayerCache first_layer() {
+  LayerCache layer;
+  const Storage storage{"contiguous", "", 65536};
+  layer.key = described(DType::kF16, cache_axes(2, 128, 4, 32), storage);
+  layer.value = described(DType::kF16, cache_axes(2, 128, 4, 32), storage);
+  layer.index = per_row({20, 20});
+  layer.starts = per_row({0, 3});
+  layer.layer_index = 0;
+  return layer;
+}
+
+// Quantized values, a window, other frequencies, axes in another order.
+LayerCache second_layer() {
+  LayerCache layer = first_layer();
+  layer.key->axes = {{AxisKind::kBatch, "batch", 2},
+                     {AxisKind::kHead, "kv", 4},
+                     {AxisKind::kPosition, "seq", 128},
+                     {AxisKind::kDim, "projection", 32}};
+  layer.value = nf4(cache_axes(2, 128, 4, 32), 32);
+  layer.index = per_row({20, 17});
+  layer.layer_index = 1;
+  layer.window = 64;
+  layer.layout = Layout::kRing;
+  layer.frozen = true;
+  layer.rotary.theta = 1e6;
+  return layer;
+}
+
+Trace trace() {
+  Trace trace;
+  trace.step_lengths =
+      int32_tensor({{AxisKind::kToken, "steps", 5}}, {12, 1, 1, 1, 1});
+  trace.token_mask = described(DType::kBool, {{AxisKind::kBatch, "batch", 2},
+                                              {AxisKind::kToken, "token", 16}});
+  for (std::int64_t layer = 0; layer < 2; ++layer) {
+    const std::vector<Axis> axes{{AxisKind::kBatch, "batch", 2},
+                                 {AxisKind::kToken, "token", 16},
+                                 {AxisKind::kHead, "head", 8},
+                                 {AxisKind::kDim, "dim", 32}};
+    trace.layers[layer].query = described(DType::kF32, axes);
+    if (layer == 0) trace.layers[layer].output = described(DType::kF32, axes);
+  }
+  return trace;
+}
+
+std::vector<Extra> extras() {
+  return {{.path = "/layers/0/weights/query",
+           .attributes = {},
+           .tensor = described(DType::kF32, {{AxisKind::kDim, "dim", 32}})},
+          {.path = "/notes",
+           .attributes = {{"none", std::monostate{}},
+                          {"checked", true},
+                          {"seed", std::int64_t{7}},
+                          {"rate", kNaN},
+                          {"text", hostile_name()},
+                          {"sizes", std::vector<std::int64_t>{1, 2}}},
+           .tensor = {}},
+          {.path = "/trace/operations/0", .attributes = {}, .tensor = {}},
+          {.path = "/trace/operations/0/other/layers/0/key",
+           .attributes = {},
+           .tensor = described(DType::kF16, cache_axes(1, 1, 1, 2))},
+          {.path = "/trace/operations/1", .attributes = {}, .tensor = {}}};
+}
+
+double grown(int layer, int step, int layers) {
+  return 1e-6 * (1.0 + 0.2 * step) * (1.0 + layer) / layers;
+}
+
+ReplayPoint point(int step, int layer, double error) {
+  return {.step = step,
+          .token = step + 11,
+          .position = step + 11,
+          .layer = layer,
+          .row = 0,
+          .head = 14,
+          .dim = 2,
+          .expected = 0.412109375,
+          .actual = 0.412109375 + error,
+          .allowed = 4.22e-4,
+          .abs_error = error};
+}
+
+void add_step(ReplayReport& report, int step, bool failing) {
+  const int layers = static_cast<int>(report.layers);
+  ReplayRow row{.number = step,
+                .position = step + 11,
+                .compared = 1024 * layers,
+                .out_of_tolerance = failing ? 3 : 0,
+                .worst = point(step, 0, 0)};
+  for (int layer = 0; layer < layers; ++layer) {
+    const bool jumps = failing && layer == layers / 2;
+    const double error = jumps ? 6.8e-3 : grown(layer, step, layers);
+    report.errors[static_cast<std::size_t>(layer)].push_back(error);
+    const ReplayPoint worst = point(step, layer, error);
+    if (error > row.worst.abs_error) row.worst = worst;
+    ReplayRow& total = report.by_layer[static_cast<std::size_t>(layer)];
+    total.compared += 1024;
+    if (jumps) total.out_of_tolerance += 3;
+    if (error > total.worst.abs_error) total.worst = worst;
+  }
+  if (failing && !report.first) report.first = row.worst;
+  if (!report.worst || row.worst.abs_error > report.worst->abs_error) {
+    report.worst = row.worst;
+  }
+  report.compared += row.compared;
+  report.out_of_tolerance += row.out_of_tolerance;
+  report.by_step.push_back(row);
+}
+
+}  // namespace
+
+std::string hostile_name() { return "a\x1b[2J\xe2\x80\xae\xff\"<&\n"; }
+
+NamedTape tape() {
+  NamedTape named{.file = "run42.h5", .file_bytes = 12'600'000, .tape = {}};
+  Tape& tape = named.tape;
+  tape.source = "easydel";
+  tape.producer = "easydel 0.1.0 on jax";
+  tape.model = "tiny-gpt";
+  Cache& cache = tape.cache;
+  cache.metadata.batch_size = 2;
+  cache.metadata.sequence_length = 128;
+  cache.metadata.num_hidden_layers = 3;
+  cache.metadata.key_heads = 4;
+  cache.attention.query_heads = 8;
+  cache.attention.logit_softcap = 50;
+  cache.rotary.style = RotaryStyle::kHalf;
+  cache.layers[0] = first_layer();
+  cache.layers[1] = second_layer();
+  cache.attention_mask = described(
+      DType::kBool,
+      {{AxisKind::kBatch, "batch", 2}, {AxisKind::kPosition, "position", 128}});
+  tape.trace = trace();
+  tape.final_state.emplace();
+  tape.final_state->layers[0] = first_layer();
+  tape.extras = extras();
+  tape.findings = {{.rule = "E20",
+                    .object = "/layers/2",
+                    .field = "key",
+                    .expected = "a dataset",
+                    .found = "nothing",
+                    .fix = ""}};
+  return named;
+}
+
+NamedTape plain_tape(int layers) {
+  NamedTape named{.file = "plain.h5", .file_bytes = 1234, .tape = {}};
+  Cache& cache = named.tape.cache;
+  cache.metadata.batch_size = 1;
+  cache.metadata.sequence_length = 1024;
+  cache.metadata.num_hidden_layers = layers;
+  for (int number = 0; number < layers; ++number) {
+    LayerCache& layer = cache.layers[number];
+    layer.key = described(DType::kF32, cache_axes(1, 1024, 8, 64),
+                          {"contiguous", "", 2097152});
+    layer.value = layer.key;
+    layer.index = per_row({512});
+    layer.starts = per_row({0});
+    layer.layer_index = number;
+  }
+  return named;
+}
+
+NamedValidation unsound() {
+  return {.file = "run42.h5",
+          .report = {.findings = {{.rule = "W03",
+                                   .object = "/layers/3/key",
+                                   .field = "dtype",
+                                   .expected = "f16",
+                                   .found = "f32",
+                                   .fix = "kvtape convert --dtype f16"},
+                                  {.rule = "E07",
+                                   .object = "/layers/7/value",
+                                   .field = "shape",
+                                   .expected = "[1, 1024, 8, 64]",
+                                   .found = "[1, 1023, 8, 64]",
+                                   .fix = "dump layer 7 again, or set "
+                                          "sequence_length to 1023"},
+                                  {.rule = "E12",
+                                   .object = hostile_name(),
+                                   .field = "",
+                                   .expected = "",
+                                   .found = hostile_name(),
+                                   .fix = ""}},
+                     .rules = 31,
+                     .values = false}};
+}
+
+NamedValidation sound() {
+  return {.file = "run42.h5",
+          .report = {.findings = {}, .rules = 45, .values = true}};
+}
+
+ReplayReport replay(int layers, int steps, int failing_step) {
+  ReplayReport report;
+  report.steps = steps;
+  report.tokens = steps + 11;
+  report.layers = layers;
+  report.rows = 1;
+  report.query_heads = 32;
+  report.cache_dtype = DType::kF16;
+  report.tolerance = {.rtol = 1e-3, .atol = 1e-5};
+  report.errors.resize(static_cast<std::size_t>(layers));
+  for (int layer = 0; layer < layers; ++layer) {
+    report.by_layer.push_back({.number = layer, .worst = point(0, layer, 0)});
+  }
+  for (int step = 0; step < steps; ++step) {
+    const bool failing =
+        failing_step >= 0 && step >= failing_step && step % 3 != 2;
+    add_step(report, step, failing);
+  }
+  return report;
+}
+
+ReplayReport troubled_replay() {
+  ReplayReport report = replay(2, 9, 5);
+  report.rows = 2;
+  report.mode = ReplayOptions::Mode::kFaithful;
+  report.tolerance = {.rtol = 0, .atol = 1e-4};
+  report.errors[1][7] = kNaN;
+  report.by_step[7].worst.abs_error = kNaN;
+  report.by_step[7].worst.actual = kNaN;
+  report.by_step[8].compared = 0;
+  report.worst = report.by_step[7].worst;
+  report.doubling_steps = 21.34;
+  report.not_compared = {"/trace/layers/1/output: absent"};
+  report.findings = {{.rule = "E50",
+                      .object = "/trace step 8",
+                      .field = "write",
+                      .expected = "slots 19..19 below 19",
+                      .found = "clamped to 18",
+                      .fix = ""}};
+  report.final_state = {{.object = "/final/layers/0/key",
+                         .compared = 512,
+                         .differing = 0,
+                         .first = ""},
+                        {.object = "/final/layers/0/value",
+                         .compared = 512,
+                         .differing = 2,
+                         .first = "row 0 position 5 head 1 dim 2"},
+                        {.object = "/final/layers/1/key",
+                         .compared = 0,
+                         .differing = 0,
+                         .first = "shapes differ"}};
+  return report;
+}
+
+}  // namespace kvtape::samples

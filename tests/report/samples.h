@@ -1,0 +1,31 @@
+// Tapes and reports that are made up, for the tests of their texts.
+#pragma once
+
+#include <string>
+
+#include "kvtape/replay.h"
+#include "report/info.h"
+#include "report/validation.h"
+
+namespace kvtape::samples {
+
+/// Two layers of which the second differs, a trace, extras, a finding.
+NamedTape tape();
+
+/// `layers` equal layers and nothing else.
+NamedTape plain_tape(int layers);
+
+NamedValidation unsound();
+NamedValidation sound();
+
+/// Errors that grow from 1e-6; the first failure at `failing_step` (none if
+/// negative).
+ReplayReport replay(int layers, int steps, int failing_step);
+
+/// All that can be wrong with a replay at once.
+ReplayReport troubled_replay();
+
+/// A name with an escape sequence, a mark of direction and an invalid byte.
+std::string hostile_name();
+
+}  // namespace kvtape::samples

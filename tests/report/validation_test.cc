@@ -1,0 +1,48 @@
+// The text of `validate`.
+#include "report/validation.h"
+
+#include <catch2/catch.hpp>
+
+#include "samples.h"
+
+namespace kvtape {
+namespace {
+
+TEST_CASE("validate tells every finding and how to mend it") {
+  CHECK(validation_text(samples::unsound(), {}, 0) ==
+        R"(run42.h5: 2 errors, 1 warning (31 rules, metadata only)
+  warning W03 /layers/3/key              dtype: expected f16, found f32
+          fix: kvtape convert --dtype f16
+  error   E07 /layers/7/value            shape: expected [1, 1024, 8, 64], found [1, 1023, 8, 64]
+          fix: dump layer 7 again, or set sequence_length to 1023
+  error   E12 a\x1b[2J\u202e\xff"<&\x0a  found a\x1b[2J\u202e\xff"<&\x0a
+)");
+}
+
+TEST_CASE("validate counts what it leaves out") {
+  CHECK(validation_text(samples::unsound(), {}, 1) ==
+        R"(run42.h5: 2 errors, 1 warning (31 rules, metadata only)
+  warning W03 /layers/3/key  dtype: expected f16, found f32
+          fix: kvtape convert --dtype f16
+  ... 2 more
+)");
+  CHECK(validation_text(samples::unsound(), {}, 3) ==
+        validation_text(samples::unsound(), {}, 0));
+}
+
+TEST_CASE("validate says of a sound file that it is") {
+  CHECK(validation_text(samples::sound(), {}, 0) ==
+        "run42.h5: sound (45 rules, metadata and values)\n");
+}
+
+TEST_CASE("validate in colour says the same") {
+  std::string text = validation_text(samples::unsound(), {.color = true}, 0);
+  CHECK_THAT(text, Catch::Contains("\x1b[31m2 errors\x1b[0m"));
+  for (std::size_t at = 0; (at = text.find('\x1b')) != text.npos;) {
+    text.erase(at, text.find('m', at) + 1 - at);
+  }
+  CHECK(text == validation_text(samples::unsound(), {}, 0));
+}
+
+}  // namespace
+}  // namespace kvtape
