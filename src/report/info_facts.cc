@@ -113,7 +113,7 @@ std::int64_t layer_bytes(const LayerCache& layer) {
 
 std::int64_t absent_layers(const Cache& cache) {
   const std::int64_t present = std::ssize(cache.layers);
-  return std::max<std::int64_t>(0, cache.metadata.num_hidden_layers - present);
+  return std::max(cache.metadata.num_hidden_layers, present) - present;
 }
 
 std::vector<Setting> settings(const AttentionSpec& spec,

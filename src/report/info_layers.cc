@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "report/info_facts.h"
 #include "report/numbers.h"
@@ -22,12 +24,11 @@ struct LayerRow {
 template <typename Describe>
 std::string distinct(const Cache& cache, Describe describe) {
   std::vector<std::string> found;
+  std::set<std::string> known;
   const auto add = [&](const std::optional<Tensor>& tensor) {
     if (!tensor) return;
-    const std::string text = describe(*tensor);
-    if (std::find(found.begin(), found.end(), text) == found.end()) {
-      found.push_back(text);
-    }
+    const auto [text, is_new] = known.insert(describe(*tensor));
+    if (is_new) found.push_back(*text);
   };
   for (const auto& [number, layer] : cache.layers) {
     add(layer.key);
@@ -52,6 +53,15 @@ std::string tensor_storage(const Tensor& tensor) {
   return text + (is_mapped(tensor) ? ", mapped" : "");
 }
 
+// Of NF4 keys or values, else 0.
+std::int64_t block_size(const LayerCache& layer) {
+  std::int64_t size = 0;
+  for (const auto* tensor : {&layer.key, &layer.value}) {
+    if (*tensor) size = std::max(size, (*tensor)->quantization.block_size);
+  }
+  return size;
+}
+
 // "frozen", "window 512", what a layer says of attention, ...
 std::vector<std::string> notes(std::int64_t number, const LayerCache& layer,
                                const Dimensions& sizes) {
@@ -67,9 +77,8 @@ std::vector<std::string> notes(std::int64_t number, const LayerCache& layer,
   }
   if (layer.frozen.value_or(false)) parts.push_back("frozen");
   if (layer.slot_position) parts.push_back("slot positions");
-  if (layer.key && layer.key->quantization.block_size > 0) {
-    parts.push_back(
-        fmt::format("blocks of {}", layer.key->quantization.block_size));
+  if (const std::int64_t block = block_size(layer); block > 0) {
+    parts.push_back(fmt::format("blocks of {}", block));
   }
   for (const auto& list :
        {settings(layer.attention, sizes), settings(layer.rotary, sizes)}) {
@@ -100,17 +109,14 @@ LayerRow row_of(std::int64_t number, const LayerCache& layer,
 std::vector<LayerRow> layer_rows(const Cache& cache, bool fold) {
   const Dimensions sizes = dimensions(cache);
   std::vector<LayerRow> rows;
+  std::map<std::vector<std::string>, std::size_t> row_of_cells;
   for (const auto& [number, layer] : cache.layers) {
     LayerRow row = row_of(number, layer, sizes);
-    const auto same =
-        std::find_if(rows.begin(), rows.end(), [&](const LayerRow& other) {
-          return fold && other.cells == row.cells;
-        });
-    if (same == rows.end()) {
-      rows.push_back(std::move(row));
+    const auto [place, is_new] = row_of_cells.insert({row.cells, rows.size()});
+    if (fold && !is_new) {
+      rows[place->second].layers.push_back(number);
     } else {
-      same->layers.push_back(number);
-      same->cells.back() = row.cells.back();
+      rows.push_back(std::move(row));
     }
   }
   return rows;

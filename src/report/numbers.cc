@@ -57,11 +57,14 @@ std::string setting_text(double value) {
   return fmt::format("{}", value);
 }
 
-std::pair<std::string, std::string> value_pair(double first, double second) {
-  std::string left = value_text(first, 6);
-  std::string right = value_text(second, 6);
-  for (int digits = 7; digits <= 17 && left == right; ++digits) {
-    if (first == second || std::isnan(first)) break;
+std::pair<std::string, std::string> value_pair(double first, double second,
+                                               int precision) {
+  int digits = std::clamp(precision, 6, 17);
+  std::string left = value_text(first, digits);
+  std::string right = value_text(second, digits);
+  const bool differ = first < second || first > second;
+  while (differ && left == right && digits < 17) {
+    ++digits;
     left = value_text(first, digits);
     right = value_text(second, digits);
   }

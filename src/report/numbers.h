@@ -19,8 +19,10 @@ std::string error_text(double error, int precision);
 /// A setting as somebody wrote it, in the fewest digits: "0.125", "1e-3".
 std::string setting_text(double value);
 
-/// Two values in six digits or more, in as many as it takes to tell them apart.
-std::pair<std::string, std::string> value_pair(double first, double second);
+/// Two values in six digits, in `precision` if that is more, or in as many as
+/// it takes to tell them apart.
+std::pair<std::string, std::string> value_pair(double first, double second,
+                                               int precision);
 
 /// "3.1%" of two counts; a part that is not nothing is never "0%", one that is
 /// not all is never "100%".

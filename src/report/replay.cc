@@ -41,7 +41,8 @@ using Facts = std::vector<std::vector<std::string>>;
 
 void add_point(Facts& facts, std::string_view title, const ReplayReport& report,
                const ReplayPoint& point, const TextStyle& style) {
-  const auto [expected, actual] = value_pair(point.expected, point.actual);
+  const auto [expected, actual] =
+      value_pair(point.expected, point.actual, style.precision);
   facts.push_back({std::string(title),
                    fmt::format("step {} (position {}): {}", point.step,
                                point.position, place_text(report, point))});
@@ -100,7 +101,7 @@ std::string course_text(const ReplayReport& report, const TextStyle& style) {
     errors.push_back(row.compared > 0 ? row.worst.abs_error : 0);
   }
   if (errors.size() < 2) return "";
-  const auto columns = static_cast<std::size_t>(std::max(10, style.width - 40));
+  const auto columns = static_cast<std::size_t>(std::max(10, style.width - 50));
   return sparkline(errors, columns, style);
 }
 

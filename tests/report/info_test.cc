@@ -43,7 +43,7 @@ TEST_CASE("info tells all that is in a tape") {
 
   layer  key                  value                      filled  starts    bytes  notes
   0      f16 [2, 128, 4, 32]  f16 [2, 128, 4, 32]            20     0-3   131 kB
-  1      f16 [2, 4, 128, 32]  nf4 (f16) [2, 128, 4, 32]   17-20     0-3  86.0 kB  ring layout, window 64, frozen, theta 1000000
+  1      f16 [2, 4, 128, 32]  nf4 (f16) [2, 128, 4, 32]   17-20     0-3  86.0 kB  ring layout, window 64, frozen, blocks of 32, theta 1000000
 )");
 }
 

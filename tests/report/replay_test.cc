@@ -28,7 +28,7 @@ TEST_CASE("replay shows the steps around the first failure") {
   compared      1,572,864 values, 54 out of tolerance
   tolerance     rtol 0.001, atol 1e-05 (default for f16)
   recomputed    attention output, in f32, from the trace's queries and the cache
-  error         2e-06 ▁▁▁▁▁▂▂▂▂▂▂▂▂▂▂▂▂▂▃▃▃▃▃▃▃▃▃▃▃▃▃█████████ 7e-03 by step, log scale
+  error         2e-06 ▁▁▁▁▂▂▂▂▂▂▂▂▂▂▂▃▃▃▃▃▃▃▃███████ 7e-03 by step, log scale
 
   step   max abs  worst                               out
    100  2.10e-05  layer 11 query head 14 dim 2
