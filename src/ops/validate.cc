@@ -1,0 +1,37 @@
+#include "kvtape/validate.h"
+
+#include <algorithm>
+
+#include "ops/validate_checks.h"
+
+namespace kvtape {
+namespace {
+
+void check_structure(const Tape& tape, Findings& findings) {
+  check_metadata(tape.cache.metadata, findings);
+  check_presence(tape.cache, findings);
+  check_shapes(tape.cache, findings);
+  check_quantized(tape.cache, findings);
+  check_marks(tape.cache, findings);
+  check_agreement(tape.cache, findings);
+  check_masks(tape.cache, findings);
+  check_attention(tape.cache, findings);
+  check_trace(tape, findings);
+  check_final(tape, findings);
+}
+
+}  // namespace
+
+ValidationReport validate(const Tape& tape, const ValidateOptions& options) {
+  Findings findings(tape.findings);
+  check_structure(tape, findings);
+  const auto rules = validation_rules();
+  const auto tried = std::count_if(
+      rules.begin(), rules.end(),
+      [&](const Rule& rule) { return options.values || !rule.values; });
+  return {.findings = std::move(findings).sorted(),
+          .rules = static_cast<int>(tried),
+          .values = options.values};
+}
+
+}  // namespace kvtape

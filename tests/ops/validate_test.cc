@@ -1,0 +1,115 @@
+// Every rule finds its flaw, and nothing else does.
+#include "kvtape/validate.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "core/natural.h"
+#include "ops/tapes.h"
+#include "ops/validate_samples.h"
+
+namespace kvtape {
+namespace {
+
+std::vector<test::RuleSample> all_samples() {
+  return test::structure_samples();
+}
+
+// E01 to E09 and W01 to W09: the reader of files finds them.
+bool is_of_the_reader(std::string_view id) { return id[1] == '0'; }
+
+std::set<std::string> rules_in(const std::vector<Finding>& findings) {
+  std::set<std::string> ids;
+  for (const Finding& finding : findings) ids.insert(finding.rule);
+  return ids;
+}
+
+TEST_CASE("a sound tape gives no finding") {
+  const ValidationReport report =
+      validate(test::sound_tape(), {.values = true});
+  for (const Finding& finding : report.findings)
+    UNSCOPED_INFO(finding.rule << " " << finding.object << " "
+                               << finding.found);
+  CHECK(report.findings.empty());
+  CHECK(report.values);
+}
+
+TEST_CASE("ids are unique, sorted, and every rule says what to do") {
+  const auto rules = validation_rules();
+  CHECK(rules.size() >= 45);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    CAPTURE(rules[i].id);
+    if (i > 0) CHECK(rules[i - 1].id < rules[i].id);
+    CHECK(rules[i].id.size() == 3);
+    CHECK_FALSE(rules[i].summary.empty());
+    CHECK_FALSE(rules[i].fix.empty());
+  }
+}
+
+TEST_CASE("every rule has a sample that breaks it") {
+  std::set<std::string_view> sampled;
+  for (const test::RuleSample& sample : all_samples())
+    sampled.insert(sample.rule);
+  for (const Rule& rule : validation_rules()) {
+    if (rule.values) continue;
+    CAPTURE(rule.id);
+    CHECK(sampled.contains(rule.id) != is_of_the_reader(rule.id));
+  }
+}
+
+TEST_CASE("a sample breaks its rule and no other") {
+  for (const test::RuleSample& sample : all_samples()) {
+    CAPTURE(sample.rule);
+    const ValidationReport report = validate(sample.make());
+    CHECK(rules_in(report.findings) ==
+          std::set<std::string>{std::string(sample.rule)});
+    CHECK(std::any_of(
+        report.findings.begin(), report.findings.end(),
+        [&](const Finding& f) { return f.object == sample.object; }));
+    for (const Finding& finding : report.findings) {
+      CAPTURE(finding.object);
+      CHECK_FALSE(finding.field.empty());
+      CHECK_FALSE(finding.expected.empty());
+      CHECK_FALSE(finding.found.empty());
+      CHECK_FALSE(finding.fix.empty());
+    }
+  }
+}
+
+TEST_CASE("the reader's findings are passed on and sorted among the others") {
+  test::TapeShape shape;
+  shape.layers = 12;
+  Tape tape = test::sound_tape(shape);
+  tape.findings = {{.rule = "W02", .object = "/zebra", .field = "object"},
+                   {.rule = "E02", .object = "/layers/2", .field = "window"}};
+  tape.cache.layers[10].window = -1;
+  tape.cache.layers[2].window = -1;
+  const auto findings = validate(tape).findings;
+  REQUIRE(findings.size() == 4);
+  CHECK(findings[0].rule == "E02");
+  CHECK(findings[1].object == "/layers/2");
+  CHECK(findings[1].rule == "E35");
+  CHECK(findings[2].object == "/layers/10");
+  CHECK(findings[3].object == "/zebra");
+}
+
+TEST_CASE("a finding names counts, place and fix") {
+  Tape tape = test::sound_tape();
+  for (auto& [number, layer] : tape.cache.layers)
+    layer.index = test::int_tensor(test::row_axis(2), {3, 11});
+  tape.trace.reset();
+  tape.final_state.reset();
+  const auto findings = validate(tape).findings;
+  REQUIRE(findings.size() == 3);
+  CHECK(findings[0].rule == "E29");
+  CHECK(findings[0].object == "/layers/0/index");
+  CHECK(findings[0].expected == "at most 8");
+  CHECK(findings[0].found == "11 in row 1");
+}
+
+}  // namespace
+}  // namespace kvtape
