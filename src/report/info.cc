@@ -47,17 +47,17 @@ std::string heads_text(const Cache& cache, const Dimensions& sizes) {
 }
 
 std::string dims_text(const Dimensions& sizes) {
-  const std::string key = number_or_unknown(sizes.key_dim);
+  std::string key = number_or_unknown(sizes.key_dim);
   if (sizes.key_dim == sizes.value_dim) return key;
   return fmt::format("{} key, {} value", key,
                      number_or_unknown(sizes.value_dim));
 }
 
 std::string layers_text(const Cache& cache) {
-  const std::string announced =
-      fmt::format("{}", cache.metadata.num_hidden_layers);
-  if (absent_layers(cache) == 0) return announced;
-  return fmt::format("{} of {}", cache.layers.size(), announced);
+  const std::int64_t announced = cache.metadata.num_hidden_layers;
+  const std::int64_t present = std::ssize(cache.layers);
+  if (present == announced) return fmt::format("{}", present);
+  return fmt::format("{} of {}", present, announced);
 }
 
 // "512 of 1024", "5-9 of 16" where rows or layers differ.

@@ -44,5 +44,15 @@ TEST_CASE("validate in colour says the same") {
   CHECK(text == validation_text(samples::unsound(), {}, 0));
 }
 
+TEST_CASE("every rule is listed") {
+  const std::string text = rules_text({.verbosity = 1});
+  const std::string json = rules_json();
+  for (const Rule& rule : validation_rules()) {
+    CHECK_THAT(text, Catch::Contains(std::string(rule.summary)));
+    CHECK_THAT(text, Catch::Contains("fix: " + std::string(rule.fix)));
+    CHECK_THAT(json, Catch::Contains("\"" + std::string(rule.id) + "\""));
+  }
+}
+
 }  // namespace
 }  // namespace kvtape
