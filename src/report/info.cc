@@ -64,7 +64,7 @@ std::string layers_text(const Cache& cache) {
 std::string positions_text(const Cache& cache) {
   std::vector<std::int64_t> filled;
   for (const auto& [number, layer] : cache.layers) {
-    const auto index = small_integers(layer.index);
+    const auto index = readable_integers(layer.index);
     if (index) filled.insert(filled.end(), index->begin(), index->end());
   }
   const std::int64_t capacity = cache.metadata.sequence_length;
@@ -161,7 +161,7 @@ std::vector<std::string> recorded(const Trace& trace) {
 }
 
 std::string steps_text(const Trace& trace) {
-  const auto lengths = small_integers(trace.step_lengths);
+  const auto lengths = readable_integers(trace.step_lengths);
   if (!lengths) return "? steps";
   std::int64_t tokens = 0;
   for (const std::int64_t length : *lengths) {

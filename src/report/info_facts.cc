@@ -74,7 +74,7 @@ Dimensions dimensions(const Cache& cache) {
                               either(said.value_dim, said.head_dim))};
 }
 
-std::optional<std::vector<std::int64_t>> small_integers(
+std::optional<std::vector<std::int64_t>> readable_integers(
     const std::optional<Tensor>& tensor) {
   if (!tensor || is_float(tensor->dtype) || tensor->quantized()) return {};
   if (element_count(*tensor) > kSmall) return {};

@@ -22,7 +22,7 @@ Dimensions dimensions(const Cache& cache);
 
 /// The elements of a small integer tensor (index, starts, step lengths);
 /// nothing where it is absent, holds floats, or is not small.
-std::optional<std::vector<std::int64_t>> small_integers(
+std::optional<std::vector<std::int64_t>> readable_integers(
     const std::optional<Tensor>& tensor);
 
 std::string_view name(AxisKind kind);  // "batch", "position", ...

@@ -123,7 +123,7 @@ Json tensor_json(const std::optional<Tensor>& tensor) {
 }
 
 Json numbers_json(const std::optional<Tensor>& tensor) {
-  return json_optional(small_integers(tensor));
+  return json_optional(readable_integers(tensor));
 }
 
 Json layer_json(std::int64_t number, const LayerCache& layer) {

@@ -91,7 +91,7 @@ std::vector<std::string> notes(std::int64_t number, const LayerCache& layer,
 
 // "5", "3-9"; empty where there are no numbers.
 std::string small_span(const std::optional<Tensor>& tensor) {
-  const auto numbers = small_integers(tensor);
+  const auto numbers = readable_integers(tensor);
   return numbers && !numbers->empty() ? span_text(*numbers) : "";
 }
 
@@ -175,7 +175,7 @@ std::string storage_text(const Cache& cache) {
 
 std::string padding_text(const Cache& cache) {
   for (const auto& [number, layer] : cache.layers) {
-    const auto starts = small_integers(layer.starts);
+    const auto starts = readable_integers(layer.starts);
     if (!starts) continue;
     const auto padded = std::count_if(starts->begin(), starts->end(),
                                       [](auto start) { return start > 0; });
