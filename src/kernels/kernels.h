@@ -1,9 +1,11 @@
-// The kernels: plain functions on numbers. scalar.cc defines every result to
-// the bit; avx2.cc gives the same bits; dispatch.cc chooses at run time.
+// The kernels: plain functions on numbers. scalar.cc and scalar_convert.cc
+// define every result to the bit; avx2*.cc give the same bits; dispatch.cc
+// chooses at run time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace kvtape::kernels {
 
@@ -11,6 +13,9 @@ namespace kvtape::kernels {
 /// both are aligned to absolute slot numbers.
 inline constexpr std::int64_t kSpan = 512;
 inline constexpr std::int64_t kBlock = 64;
+
+/// Sums over dims and slots run in this many lanes, folded 8 -> 4 -> 2 -> 1.
+inline constexpr std::int64_t kLanes = 8;
 
 enum class Element : std::uint8_t { kF64, kF32, kF16, kBF16 };
 
@@ -23,10 +28,106 @@ struct Rows {
   std::int64_t dim_stride = 1;
 };
 
-struct Kernels;  // the table of implementations
+/// Floats from one row of scores or weights to the next. Not a power of two:
+/// such rows would share their L1 sets.
+inline constexpr std::int64_t kScoreStride = kSpan + 16;
+
+/// Floats from one packed row of `dim` floats to the next: whole lanes, and
+/// one more so that neighbours do not fall into the same half line of L1.
+constexpr std::int64_t packed_stride(std::int64_t dim) {
+  return (dim + kLanes - 1) / kLanes * kLanes + kLanes;
+}
+
+/// Floats of scratch that scores() and values() want for rows of `dim`.
+constexpr std::int64_t scratch_floats(std::int64_t dim) {
+  return (kBlock + 1) * packed_stride(dim);
+}
+
+/// Slots [begin, end) of a span; begin is a multiple of kBlock.
+struct Slots {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// What a query row sees of a span: slots in [begin, end) whose mask is not 0.
+/// All counted from the start of the span.
+struct Visible {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  const std::uint8_t* mask = nullptr;  // [slot]; null = no mask
+};
+
+/// Maximum of the scores (base 2) and sum of the weights relative to it.
+/// The sum is 0 where, and only where, no slot was live.
+struct SoftmaxSum {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+};
+
+/// What stands in a run of elements.
+struct Scan {
+  std::int64_t nan = 0;
+  std::int64_t inf = 0;
+  bool nonzero = false;    // -0 is zero
+  std::uint64_t hash = 0;  // of the bits and their number
+  friend bool operator==(const Scan&, const Scan&) = default;
+};
+
+/// The one NaN that finish() writes.
+inline constexpr std::uint32_t kNaNBits = 0x7fc00000;
+
+/// One implementation. Attention of query rows over one span of one key head
+/// and value head is scores, softmax, values; spans are put together by merge
+/// in ascending order, beginning with {-inf, 0} and zeros; finish divides.
+struct Kernels {
+  const char* name;
+
+  /// Dot products of prescaled queries with keys.
+  /// query: [row, packed_stride(dim)], +0 beyond dim.
+  /// scores: [row, kScoreStride]; writes columns slots.begin up to slots.end
+  /// rounded up to kLanes, where those beyond the end mean nothing.
+  void (*scores)(const Rows& key, Slots slots, std::int64_t dim,
+                 const float* query, std::int64_t rows, float* scores,
+                 float* scratch);
+
+  /// Turns the scores of one row into weights 2^(score - max), +0 for a slot
+  /// that is not visible or whose score is -inf. With cap != 0 a score s is
+  /// first replaced by tanh(s) * cap.
+  SoftmaxSum (*softmax)(float* scores, Slots slots, const Visible& visible,
+                        float cap);
+
+  /// Adds to out the weighted sums of values, block by block. A value whose
+  /// weight is +0 is not looked at.
+  /// weights: [row, kScoreStride]; out: [row, packed_stride(dim)].
+  void (*values)(const Rows& value, Slots slots, std::int64_t dim,
+                 const float* weights, std::int64_t rows, float* out,
+                 float* scratch);
+
+  /// Adds a span's sum (not 0) and values [dim] to the total of those before.
+  void (*merge)(const SoftmaxSum& span, const float* values, std::int64_t dim,
+                SoftmaxSum& total, float* out);
+
+  /// out[d] /= sum; every NaN becomes kNaNBits.
+  void (*finish)(float sum, std::int64_t dim, float* out);
+
+  /// `count` elements, `stride` elements apart, as floats: exact but for f64,
+  /// which is rounded once. A signalling f16 or f64 NaN becomes quiet.
+  void (*widen)(const std::byte* data, Element element, std::int64_t stride,
+                std::int64_t count, float* out);
+
+  /// Rounds once to nearest, ties to even; too large becomes Inf. NaN keeps
+  /// its sign and upper payload and becomes quiet.
+  void (*narrow_f32)(const float* data, std::int64_t count, Element element,
+                     std::byte* out);
+  void (*narrow_f64)(const double* data, std::int64_t count, Element element,
+                     std::byte* out);
+
+  Scan (*scan)(const std::byte* data, Element element, std::int64_t count);
+};
 
 /// The kernels in use: KVTAPE_KERNEL=scalar|avx2 if set, else the best that
-/// the CPU has. Throws Error... see dispatch.cc.
+/// the CPU has. Throws Error for an unknown name and for kernels that the CPU
+/// cannot run.
 const Kernels& active();
 
 }  // namespace kvtape::kernels
