@@ -65,4 +65,40 @@ TEST_CASE("attend agrees with float64", "[attend]") {
   CHECK(worst > 1e-9);  // the comparison sees differences
 }
 
+TEST_CASE("attend does not depend on threads", "[attend]") {
+  ThreadPool one(1);
+  ThreadPool two(2);
+  ThreadPool eight(8);
+  for (std::uint64_t seed = 5000; seed < 5200; ++seed) {
+    Owned owned;
+    make_problem(seed, {.slots = 3000, .dims = 64}, owned);
+    INFO("seed " << seed << ": " << describe(owned));
+    const auto expected = attended(owned.problem, kernels::active(), one);
+    REQUIRE(
+        same_bits(attended(owned.problem, kernels::active(), two), expected));
+    REQUIRE(
+        same_bits(attended(owned.problem, kernels::active(), eight), expected));
+  }
+}
+
+TEST_CASE("attend does not depend on the split into calls", "[attend]") {
+  ThreadPool pool(1);
+  for (std::uint64_t seed = 6000; seed < 6200; ++seed) {
+    Owned owned;
+    make_problem(seed, {.slots = 600, .tokens = 40, .dims = 40}, owned);
+    INFO("seed " << seed << ": " << describe(owned));
+    const auto expected = attended(owned.problem, kernels::active(), pool);
+    std::vector<float> actual;
+    for (std::size_t token = 0; token < owned.tokens.size(); ++token) {
+      AttendProblem one = owned.problem;
+      one.tokens = one.tokens.subspan(token, 1);
+      one.query += static_cast<std::int64_t>(token) *
+                   one.attention.query_heads * one.key_dim;
+      const auto part = attended(one, kernels::active(), pool);
+      actual.insert(actual.end(), part.begin(), part.end());
+    }
+    REQUIRE(same_bits(actual, expected));
+  }
+}
+
 }  // namespace kvtape
