@@ -1,0 +1,106 @@
+// Element conversions in copies of slabs. These run over the new tokens of a
+// step, not over the cache: they are written for exactness, not for speed.
+#include "ops/slab_copy.h"
+
+#include <cstring>
+#include <limits>
+
+#include "kernels/elements.h"
+
+namespace kvtape {
+namespace {
+
+// Elements [head, dim] of one position.
+template <typename Element>
+void copy_position(const SlabView& from, std::int64_t position,
+                   const Element& element) {
+  const std::int64_t size = bytes_per_element(from.dtype);
+  const std::byte* start = from.data + position * from.strides[0] * size;
+  for (std::int64_t head = 0; head < from.shape[1]; ++head)
+    for (std::int64_t dim = 0; dim < from.shape[2]; ++dim)
+      element(start + (head * from.strides[1] + dim * from.strides[2]) * size);
+}
+
+bool packed_positions(const SlabView& slab) {
+  const bool dims = slab.shape[2] == 1 || slab.strides[2] == 1;
+  return dims && (slab.shape[1] == 1 || slab.strides[1] == slab.shape[2]);
+}
+
+void copy_same(const SlabView& from, std::byte* to) {
+  const std::int64_t size = bytes_per_element(from.dtype);
+  const std::int64_t row = from.shape[1] * from.shape[2] * size;
+  const bool packed = packed_positions(from);
+  for (std::int64_t position = 0; position < from.shape[0]; ++position) {
+    const std::byte* start = from.data + position * from.strides[0] * size;
+    if (packed) {
+      std::memcpy(to, start, static_cast<std::size_t>(row));
+      to += row;
+      continue;
+    }
+    copy_position(from, position, [&](const std::byte* at) {
+      std::memcpy(to, at, static_cast<std::size_t>(size));
+      to += size;
+    });
+  }
+}
+
+}  // namespace
+
+SlabView cut(const SlabView& slab, std::int64_t first, std::int64_t count) {
+  SlabView result = slab;
+  result.data += first * slab.strides[0] * bytes_per_element(slab.dtype);
+  result.shape[0] = count;
+  return result;
+}
+
+SlabView packed_slab(const std::byte* data, DType dtype,
+                     const std::array<std::int64_t, 3>& shape) {
+  return {.data = data,
+          .dtype = dtype,
+          .shape = shape,
+          .strides = {shape[1] * shape[2], shape[2], 1}};
+}
+
+void copy_slab(const SlabView& from, DType dtype, std::byte* to) {
+  if (from.dtype == dtype) return copy_same(from, to);
+  const int size = bytes_per_element(dtype);
+  for (std::int64_t position = 0; position < from.shape[0]; ++position)
+    copy_position(from, position, [&](const std::byte* at) {
+      store_number(load_number(from.dtype, at), dtype, to);
+      to += size;
+    });
+}
+
+double load_number(DType dtype, const std::byte* from) {
+  switch (dtype) {
+    case DType::kF64:
+      return kernels::load<double>(from);
+    case DType::kF32:
+      return static_cast<double>(kernels::load<float>(from));
+    case DType::kF16:
+      return static_cast<double>(
+          kernels::from_f16(kernels::load<std::uint16_t>(from)));
+    case DType::kBF16:
+      return static_cast<double>(
+          kernels::from_bf16(kernels::load<std::uint16_t>(from)));
+    default:
+      return std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
+void store_number(double number, DType dtype, std::byte* to) {
+  switch (dtype) {
+    case DType::kF64:
+      return kernels::store(to, number);
+    case DType::kF32:
+      return kernels::store(to, static_cast<float>(number));
+    case DType::kF16:
+      return kernels::store(to, kernels::to_f16(number));
+    case DType::kBF16:
+      return kernels::store(to, kernels::to_bf16(number));
+    default:
+      return;
+  }
+}
+
+}  // namespace kvtape
