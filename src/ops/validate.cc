@@ -20,11 +20,20 @@ void check_structure(const Tape& tape, Findings& findings) {
   check_final(tape, findings);
 }
 
+void check_values(const Tape& tape, const ValidateOptions& options,
+                  Findings& findings) {
+  ThreadPool pool(options.threads);
+  check_slots(tape, pool, options.progress, findings);
+  check_small_values(tape, findings);
+  check_recorded_values(tape, pool, findings);
+}
+
 }  // namespace
 
 ValidationReport validate(const Tape& tape, const ValidateOptions& options) {
   Findings findings(tape.findings);
   check_structure(tape, findings);
+  if (options.values) check_values(tape, options, findings);
   const auto rules = validation_rules();
   const auto tried = std::count_if(
       rules.begin(), rules.end(),

@@ -93,6 +93,37 @@ inline Tensor cache_tensor(const std::vector<std::int64_t>& sizes,
   return float_tensor(cache_axes(sizes), data);
 }
 
+/// The tensor with its elements changed in place, in memory order.
+template <typename T, typename Edit>
+Tensor edited(const Tensor& tensor, const Edit& edit) {
+  const auto bytes = tensor.source->bytes();
+  std::vector<T> data(bytes.size() / sizeof(T));
+  std::memcpy(data.data(), bytes.data(), bytes.size());
+  edit(data);
+  Tensor result = tensor;
+  std::vector<std::int64_t> sizes;
+  for (const Axis& of : tensor.axes) sizes.push_back(of.size);
+  result.source = make_source(bytes_of(data), sizes, sizeof(T));
+  return result;
+}
+
+/// An element of a cache tensor of the default shape.
+inline std::size_t place(std::int64_t row, std::int64_t position,
+                         std::int64_t head, std::int64_t dim) {
+  const TapeShape shape;
+  return static_cast<std::size_t>(
+      ((row * shape.length + position) * shape.key_heads + head) * shape.dim +
+      dim);
+}
+
+/// Gives an int8 tensor its scales [batch, position, head, 1].
+inline void set_scales(Tensor& tensor, const std::vector<float>& scales) {
+  tensor.quantization.scales = make_source(
+      bytes_of(scales),
+      {tensor.axes[0].size, tensor.axes[1].size, tensor.axes[2].size, 1},
+      sizeof(float));
+}
+
 inline Tensor trace_tensor(const std::vector<std::int64_t>& sizes,
                            std::uint32_t seed) {
   std::int64_t count = 1;
