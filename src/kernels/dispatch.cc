@@ -65,13 +65,16 @@ bool has_avx2(const CpuReader& cpu) {
          has_bits(cpu.leaf(7, 0)[1], kAvx2Bit);
 }
 
-const Kernels& choose(const CpuReader& /*cpu*/, const char* forced) {
+const Kernels& choose(const CpuReader& cpu, const char* forced) {
   const std::string_view name = forced == nullptr ? "" : forced;
   if (name == "scalar") return kScalar;
   if (!name.empty() && name != "avx2")
     throw Error({.field = kVariable,
                  .expected = "scalar or avx2",
                  .found = "\"" + std::string(name) + "\""});
+#if defined(__x86_64__)
+  if (has_avx2(cpu)) return kAvx2;
+#endif
   if (name == "avx2")
     throw Error({.field = kVariable,
                  .text = "this CPU lacks AVX2, FMA or F16C",

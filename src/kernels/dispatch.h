@@ -10,6 +10,9 @@
 namespace kvtape::kernels {
 
 extern const Kernels kScalar;
+#if defined(__x86_64__)
+extern const Kernels kAvx2;
+#endif
 
 /// Reads CPU identification; replaced in tests.
 struct CpuReader {

@@ -38,9 +38,10 @@ constexpr std::int64_t packed_stride(std::int64_t dim) {
   return (dim + kLanes - 1) / kLanes * kLanes + kLanes;
 }
 
-/// Floats of scratch that scores() and values() want for rows of `dim`.
+/// Floats of scratch that scores() and values() want for rows of `dim`: two
+/// packed blocks and a few rows.
 constexpr std::int64_t scratch_floats(std::int64_t dim) {
-  return (kBlock + 1) * packed_stride(dim);
+  return (2 * kBlock + kLanes) * packed_stride(dim);
 }
 
 /// Slots [begin, end) of a span; begin is a multiple of kBlock.

@@ -21,13 +21,17 @@ void widen(const std::byte* data, std::int64_t stride, std::int64_t count,
 template <typename Bits, Bits kInf>
 void count_bits(const std::byte* data, std::int64_t count, Scan& scan) {
   constexpr Bits kSign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+  std::int64_t inf = 0;
+  std::int64_t nan = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const Bits bits =
         load<Bits>(data + i * static_cast<std::int64_t>(sizeof(Bits)));
     const Bits magnitude = static_cast<Bits>(bits & ~kSign);
-    scan.inf += magnitude == kInf;
-    scan.nan += magnitude > kInf;
+    inf += magnitude == kInf;
+    nan += magnitude > kInf;
   }
+  scan.inf = inf;
+  scan.nan = nan;
 }
 
 void hash_stripe(const std::byte* stripe,

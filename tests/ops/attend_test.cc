@@ -65,6 +65,22 @@ TEST_CASE("attend agrees with float64", "[attend]") {
   CHECK(worst > 1e-9);  // the comparison sees differences
 }
 
+TEST_CASE("kernels agree to the bit", "[attend]") {
+  if (!kernels::has_avx2(kernels::native_cpu())) return;
+  ThreadPool pool(1);
+  std::int64_t problems = 0;
+  for (std::uint64_t seed = 10000; seed < 20100; ++seed, ++problems) {
+    Owned owned;
+    const bool large = seed % 100 == 0;
+    make_problem(seed, {.slots = large ? 1600 : 140, .tokens = large ? 24 : 4},
+                 owned);
+    const auto scalar = attended(owned.problem, kernels::kScalar, pool);
+    const auto avx2 = attended(owned.problem, kernels::kAvx2, pool);
+    if (!same_bits(scalar, avx2)) FAIL(seed << ": " << describe(owned));
+  }
+  CHECK(problems >= 10000);
+}
+
 TEST_CASE("attend does not depend on threads", "[attend]") {
   ThreadPool one(1);
   ThreadPool two(2);

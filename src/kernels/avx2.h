@@ -1,0 +1,57 @@
+// What the AVX2 files share. Every function says what it needs of the CPU; no
+// file is compiled for AVX2.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/elements.h"
+#include "kernels/kernels.h"
+
+#define KVTAPE_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define KVTAPE_AVX2_INLINE \
+  __attribute__((target("avx2,fma,f16c"), always_inline)) inline
+
+namespace kvtape::kernels {
+
+/// Eight neighbouring elements, widened.
+template <Element kElement>
+KVTAPE_AVX2_INLINE __m256 load8(const std::byte* at) {
+  if constexpr (kElement == Element::kF32) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(at));
+  } else if constexpr (kElement == Element::kF64) {
+    const auto* doubles = reinterpret_cast<const double*>(at);
+    return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd(doubles + 4)),
+                           _mm256_cvtpd_ps(_mm256_loadu_pd(doubles)));
+  } else {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    if constexpr (kElement == Element::kF16) return _mm256_cvtph_ps(bits);
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+}
+
+/// Whether rows can be read as they lie; others are packed first.
+bool avx2_in_place(const Rows& rows, std::int64_t dim);
+
+/// Rows [begin, end) as packed floats, +0 beyond dim up to whole lanes.
+void avx2_pack(const Rows& rows, std::int64_t begin, std::int64_t end,
+               std::int64_t dim, float* out);
+
+void avx2_widen(const std::byte* data, Element element, std::int64_t stride,
+                std::int64_t count, float* out);
+void avx2_narrow_f32(const float* data, std::int64_t count, Element element,
+                     std::byte* out);
+Scan avx2_scan(const std::byte* data, Element element, std::int64_t count);
+
+// Attention's steps, as in Kernels.
+void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
+                 const float* query, std::int64_t rows, float* scores,
+                 float* scratch);
+void avx2_values(const Rows& value, Slots slots, std::int64_t dim,
+                 const float* weights, std::int64_t rows, float* out,
+                 float* scratch);
+
+}  // namespace kvtape::kernels

@@ -1,0 +1,257 @@
+// Weighted sums of values with AVX2: tiles of rows x dims stay in registers
+// while the slots go by, a few slots at a time so that they stay in L1.
+#include <algorithm>
+
+#include "kernels/avx2.h"
+
+namespace kvtape::kernels {
+namespace {
+
+// From this many rows on, packing a block of values costs less than widening
+// them again for every few rows.
+constexpr std::int64_t kPackRows = 8;
+
+// Slots whose values go through the registers before the next dims do.
+constexpr std::int64_t kSlotsAtOnce = 16;
+
+constexpr int kMostRows = 6;
+
+// Values of neighbouring slots, and the weights and chains of a few rows.
+struct Tile {
+  const std::byte* values = nullptr;
+  std::int64_t slot_bytes = 0;
+  std::int64_t slots = 0;
+  std::int64_t ahead = 0;          // bytes to the values wanted soon
+  const float* weights = nullptr;  // [row, kScoreStride]
+  float* chains = nullptr;         // [row, stride]
+  std::int64_t stride = 0;
+};
+
+// Continues the chains of kRows rows and kVectors * 8 dims.
+template <Element kElement, std::size_t kRows, std::size_t kVectors>
+KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
+  constexpr std::size_t kBytes = kLanes * bytes_of(kElement);
+  constexpr std::size_t kLine = 64;
+  const auto stride = static_cast<std::size_t>(tile.stride);
+  float* out = tile.chains + dim;
+  __m256 chains[kRows][kVectors];
+#pragma GCC unroll 6
+  for (std::size_t row = 0; row < kRows; ++row)
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kVectors; ++i)
+      chains[row][i] = _mm256_loadu_ps(out + row * stride + i * kLanes);
+  const std::byte* at = tile.values + dim * bytes_of(kElement);
+  for (std::int64_t slot = 0; slot < tile.slots; ++slot) {
+    __m256 v[kVectors];
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      v[i] = load8<kElement>(at + i * kBytes);
+      if (i * kBytes % kLine == 0)
+        _mm_prefetch(
+            reinterpret_cast<const char*>(at + tile.ahead) + i * kBytes,
+            _MM_HINT_T0);
+    }
+#pragma GCC unroll 6
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const __m256 p =
+          _mm256_broadcast_ss(tile.weights + row * std::size_t{kScoreStride} +
+                              static_cast<std::size_t>(slot));
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < kVectors; ++i)
+        chains[row][i] = _mm256_fmadd_ps(p, v[i], chains[row][i]);
+    }
+    at += tile.slot_bytes;
+  }
+#pragma GCC unroll 6
+  for (std::size_t row = 0; row < kRows; ++row)
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kVectors; ++i)
+      _mm256_storeu_ps(out + row * stride + i * kLanes, chains[row][i]);
+}
+
+// All dims from `dim` on, as many vectors at a time as there are registers.
+template <Element kElement, std::size_t kRows, std::size_t kVectors>
+KVTAPE_AVX2_INLINE void all_dims(const Tile& tile, std::int64_t dim,
+                                 std::int64_t dims) {
+  constexpr std::int64_t kStep = kVectors * kLanes;
+  for (; dim + kStep <= dims; dim += kStep)
+    continue_chains<kElement, kRows, kVectors>(tile, dim);
+  if constexpr (kVectors > 1)
+    all_dims<kElement, kRows, kVectors / 2>(tile, dim, dims);
+}
+
+template <Element kElement, std::size_t kRows>
+KVTAPE_AVX2 void some_slots(const Tile& tile, std::int64_t dims) {
+  constexpr std::size_t kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
+  all_dims<kElement, kRows, kVectors>(tile, 0, dims);
+}
+
+template <Element kElement>
+void some_rows(std::int64_t rows, const Tile& tile, std::int64_t dims) {
+  switch (rows) {
+    case 1:
+      return some_slots<kElement, 1>(tile, dims);
+    case 2:
+      return some_slots<kElement, 2>(tile, dims);
+    case 3:
+      return some_slots<kElement, 3>(tile, dims);
+    case 4:
+      return some_slots<kElement, 4>(tile, dims);
+    case 5:
+      return some_slots<kElement, 5>(tile, dims);
+    default:
+      return some_slots<kElement, kMostRows>(tile, dims);
+  }
+}
+
+KVTAPE_AVX2 void add(const float* from, std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; i += kLanes)
+    _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_loadu_ps(to + i),
+                                           _mm256_loadu_ps(from + i)));
+}
+
+// A block of values, [slot, dim] with dims side by side and in whole lanes.
+struct Block {
+  const std::byte* data = nullptr;
+  Element element = Element::kF32;
+  std::int64_t slot_bytes = 0;
+  std::int64_t slots = 0;
+  std::int64_t dims = 0;
+};
+
+// out += one chain over the block for each of up to kMostRows rows.
+void add_chains(const Block& block, const float* weights, std::int64_t rows,
+                float* out, float* chains) {
+  const std::int64_t stride = block.dims + kLanes;
+  std::fill(chains, chains + rows * stride, 0.0F);
+  for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
+    const Tile tile{.values = block.data + slot * block.slot_bytes,
+                    .slot_bytes = block.slot_bytes,
+                    .slots = std::min(kSlotsAtOnce, block.slots - slot),
+                    .ahead = kSlotsAtOnce * block.slot_bytes,
+                    .weights = weights + slot,
+                    .chains = chains,
+                    .stride = stride};
+    if (block.element == Element::kF32)
+      some_rows<Element::kF32>(rows, tile, block.dims);
+    else if (block.element == Element::kF16)
+      some_rows<Element::kF16>(rows, tile, block.dims);
+    else
+      some_rows<Element::kBF16>(rows, tile, block.dims);
+  }
+  for (std::int64_t row = 0; row < rows; ++row)
+    add(chains + row * stride, block.dims, out + row * stride);
+}
+
+// How many of `slots` weights of `rows` rows are +0, that is dead.
+KVTAPE_AVX2 std::int64_t count_dead(const float* weights, std::int64_t rows,
+                                    std::int64_t slots) {
+  std::int64_t dead = 0;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const float* at = weights + row * kScoreStride;
+    std::int64_t slot = 0;
+    for (; slot + kLanes <= slots; slot += kLanes) {
+      const __m256 zero = _mm256_cmp_ps(_mm256_loadu_ps(at + slot),
+                                        _mm256_setzero_ps(), _CMP_EQ_OQ);
+      dead +=
+          __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(zero)));
+    }
+    for (; slot < slots; ++slot) dead += at[slot] == 0;
+  }
+  return dead;
+}
+
+template <Element kElement>
+KVTAPE_AVX2 bool all_finite(const Block& block) {
+  // 0 * x is 0 for every finite x and NaN for all others.
+  __m256 sum = _mm256_setzero_ps();
+  for (std::int64_t slot = 0; slot < block.slots; ++slot) {
+    const std::byte* row = block.data + slot * block.slot_bytes;
+    for (std::int64_t dim = 0; dim < block.dims; dim += kLanes)
+      sum = _mm256_fmadd_ps(load8<kElement>(row + dim * bytes_of(kElement)),
+                            _mm256_setzero_ps(), sum);
+  }
+  return _mm256_movemask_ps(_mm256_cmp_ps(sum, sum, _CMP_UNORD_Q)) == 0;
+}
+
+bool is_finite(const Block& block) {
+  switch (block.element) {
+    case Element::kF16:
+      return all_finite<Element::kF16>(block);
+    case Element::kBF16:
+      return all_finite<Element::kBF16>(block);
+    default:
+      return all_finite<Element::kF32>(block);
+  }
+}
+
+// The block with +0 for the values of slots that are dead to one row.
+Block without_dead(const Block& block, const float* weights, float* copy) {
+  const std::int64_t stride = block.dims + kLanes;
+  for (std::int64_t slot = 0; slot < block.slots; ++slot) {
+    float* row = copy + slot * stride;
+    if (weights[slot] == 0)
+      std::fill(row, row + block.dims, 0.0F);
+    else
+      avx2_widen(block.data + slot * block.slot_bytes, block.element, 1,
+                 block.dims, row);
+  }
+  return {.data = reinterpret_cast<const std::byte*>(copy),
+          .slot_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
+          .slots = block.slots,
+          .dims = block.dims};
+}
+
+// A dead slot's weight of +0 leaves every sum as it is unless the value is
+// not finite: such blocks go row by row over a cleaned copy.
+// scratch: chains [kMostRows, stride], copy [kBlock, stride].
+void add_block(const Block& block, const float* weights, std::int64_t rows,
+               float* out, float* scratch) {
+  const std::int64_t stride = block.dims + kLanes;
+  float* copy = scratch + kMostRows * stride;
+  bool checked = false;
+  bool finite = true;
+  for (std::int64_t row = 0, count = 0; row < rows; row += count) {
+    count = std::min<std::int64_t>(rows - row, kMostRows);
+    const float* p = weights + row * kScoreStride;
+    const std::int64_t dead = count_dead(p, count, block.slots);
+    if (dead == count * block.slots) continue;
+    if (dead != 0 && !checked) {
+      finite = is_finite(block);
+      checked = true;
+    }
+    if (dead == 0 || finite) {
+      add_chains(block, p, count, out + row * stride, scratch);
+      continue;
+    }
+    count = 1;
+    add_chains(without_dead(block, p, copy), p, 1, out + row * stride, scratch);
+  }
+}
+
+}  // namespace
+
+void avx2_values(const Rows& value, Slots slots, std::int64_t dim,
+                 const float* weights, std::int64_t rows, float* out,
+                 float* scratch) {
+  const std::int64_t stride = packed_stride(dim);
+  const bool in_place = rows < kPackRows && avx2_in_place(value, dim);
+  const std::int64_t value_bytes = value.slot_stride * bytes_of(value.element);
+  float* spare = scratch + kBlock * stride;
+  for (std::int64_t begin = slots.begin; begin < slots.end; begin += kBlock) {
+    Block block{.data = value.data + begin * value_bytes,
+                .element = value.element,
+                .slot_bytes = value_bytes,
+                .slots = std::min(kBlock, slots.end - begin),
+                .dims = stride - kLanes};
+    if (!in_place) {
+      avx2_pack(value, begin, begin + block.slots, dim, scratch);
+      block.data = reinterpret_cast<const std::byte*>(scratch);
+      block.element = Element::kF32;
+      block.slot_bytes = stride * static_cast<std::int64_t>(sizeof(float));
+    }
+    add_block(block, weights + begin, rows, out, spare);
+  }
+}
+
+}  // namespace kvtape::kernels
