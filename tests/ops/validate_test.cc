@@ -5,7 +5,6 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <set>
 
 #include "core/natural.h"
@@ -58,6 +57,26 @@ TEST_CASE("ids are unique, sorted, and every rule says what to do") {
     CHECK_FALSE(rules[i].summary.empty());
     CHECK_FALSE(rules[i].fix.empty());
   }
+}
+
+TEST_CASE("the man page says of every rule what it means, and of no other") {
+  const char* path = std::getenv("KVTAPE_VALIDATE_MAN");
+  REQUIRE(path != nullptr);
+  std::ifstream page(path);
+  REQUIRE(page.is_open());
+  const std::string item = ".It Sy ";
+  std::set<std::string> in_page;
+  std::string line;
+  while (std::getline(page, line)) {
+    if (!line.starts_with(item)) continue;
+    CAPTURE(line);
+    CHECK(in_page.insert(line.substr(item.size())).second);
+    REQUIRE(std::getline(page, line));
+    CHECK_FALSE(line.starts_with("."));
+  }
+  std::set<std::string> in_table;
+  for (const Rule& rule : validation_rules()) in_table.emplace(rule.id);
+  CHECK(in_page == in_table);
 }
 
 TEST_CASE("every rule has a sample that breaks it") {
