@@ -11,9 +11,6 @@
 namespace kvtape {
 namespace {
 
-// Beyond any cache, and far from the end of 32 bits.
-constexpr std::int64_t kLargest = std::int64_t{1} << 30;
-
 std::string cache_object(const ReplayProblem& p) {
   return "/layers/" + std::to_string(p.number);
 }
@@ -21,22 +18,12 @@ std::string trace_object(const ReplayProblem& p) {
   return "/trace/layers/" + std::to_string(p.number);
 }
 
-void check_bounds(const std::string& object, std::int64_t least,
-                  std::int64_t most, const std::vector<std::int64_t>& values) {
-  for (std::int64_t value : values)
-    if (value < least || value > most)
-      contradiction(
-          object, "value",
-          "in [" + std::to_string(least) + ", " + std::to_string(most) + "]",
-          std::to_string(value));
-}
-
 std::vector<std::int64_t> per_row(const ReplayProblem& p, const Tensor& tensor,
                                   const std::string& object) {
   check_integers(tensor, object, {});
   check_equal(object, "rows", p.rows, extent(tensor, AxisKind::kBatch));
   auto values = integers(tensor);
-  check_bounds(object, -kLargest, kLargest, values);
+  check_bounds(object, -kLargestPosition, kLargestPosition, values);
   return values;
 }
 
@@ -109,7 +96,7 @@ void set_cache_state(ReplayProblem& p) {
     p.starts = per_row(p, *p.cache->starts, object + "/starts");
   // Only dynamic_update_slice knows what a negative index means.
   if (p.layout != Layout::kLinear)
-    check_bounds(object + "/index", 0, kLargest, p.index);
+    check_bounds(object + "/index", 0, kLargestPosition, p.index);
   if (p.extent == 0 && !growing)
     contradiction(object + "/key", "positions",
                   "at least one, or layout growing", "0");
@@ -165,8 +152,8 @@ void check_rotary(const ReplayProblem& p) {
     if (!(std::fabs(frequency) <= 1e3))
       contradiction(object + "/inv_freq", "value", "a finite frequency",
                     std::to_string(frequency));
-  if (!(rotary.theta > 0) || !std::isfinite(rotary.theta))
-    contradiction(object, "theta", "a finite positive number",
+  if (!(rotary.theta >= 1e-3) || !std::isfinite(rotary.theta))
+    contradiction(object, "theta", "a finite number from 0.001 on",
                   std::to_string(rotary.theta));
   if (!std::isfinite(rotary.attention_factor))
     contradiction(object, "attention_factor", "a finite number",
@@ -264,7 +251,8 @@ void set_first(ReplayProblem& p) {
   if (start) p.first = per_row(p, *start, object);
   const bool fixed =
       p.layout == Layout::kLinear || p.layout == Layout::kGrowing;
-  check_bounds(object, 0, fixed ? p.extent - p.tokens : kLargest, p.first);
+  check_bounds(object, 0, fixed ? p.extent - p.tokens : kLargestPosition,
+               p.first);
 }
 
 void set_trace(ReplayProblem& p) {
@@ -332,7 +320,7 @@ std::vector<std::int64_t> replay_steps(const Trace& trace) {
   std::int64_t sum = 0;
   for (std::int64_t length : lengths) {
     const auto next = checked_add(sum, length);
-    if (!next || *next > kLargest)
+    if (!next || *next > kLargestPosition)
       contradiction(object, "value", "lengths that can be added",
                     std::to_string(length));
     sum = *next;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "ops/integer_rows.h"
+#include "ops/tensor_checks.h"
 
 namespace kvtape {
 namespace {
@@ -13,6 +14,15 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 bool has(const std::vector<std::int64_t>& values, std::int64_t i) {
   return i >= 0 && i < static_cast<std::int64_t>(values.size());
+}
+
+// Positions of a row, small enough to be added and multiplied.
+std::vector<std::int64_t> positions_row(const std::optional<Tensor>& tensor,
+                                        std::int64_t row,
+                                        const std::string& object) {
+  auto values = integer_row(tensor, row);
+  check_bounds(object, -kLargestPosition, kLargestPosition, values);
+  return values;
 }
 
 // The last position below index that falls on a slot of a ring, or -1.
@@ -39,7 +49,9 @@ std::int64_t initial_position(const ReplayProblem& p, std::int64_t slot,
 }
 
 void set_positions(const ReplayProblem& p, std::int64_t row, RowSlots& slots) {
-  slots.position = integer_row(p.cache->slot_position, row);
+  slots.position =
+      positions_row(p.cache->slot_position, row,
+                    "/layers/" + std::to_string(p.number) + "/slot_position");
   slots.position.resize(at(p.extent));
   for (std::int64_t slot = 0; slot < p.extent; ++slot) {
     std::int64_t& position = slots.position[at(slot)];
@@ -123,9 +135,10 @@ void fill_slot(RowSlots& slots, std::int64_t slot, std::int64_t position,
 }  // namespace
 
 RowTables row_tables(const ReplayProblem& p, std::int64_t row) {
-  return {.attention_mask = integer_row(p.whole->attention_mask, row),
-          .token_mask = integer_row(p.trace->token_mask, row),
-          .positions = integer_row(p.trace->positions, row)};
+  return {
+      .attention_mask = integer_row(p.whole->attention_mask, row),
+      .token_mask = integer_row(p.trace->token_mask, row),
+      .positions = positions_row(p.trace->positions, row, "/trace/positions")};
 }
 
 RowSlots row_slots(const ReplayProblem& p, const RowTables& tables,

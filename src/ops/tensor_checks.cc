@@ -1,6 +1,8 @@
 // Checks that stand before every read of a tensor.
 #include "ops/tensor_checks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -100,6 +102,14 @@ void check_tensor(const Tensor& tensor, const std::string& object,
   if (tensor.quantized() || bytes.empty()) return;
   check_equal(object, "bytes", elements * bytes_per_element(tensor.dtype),
               static_cast<std::int64_t>(bytes.size()));
+}
+
+void check_bounds(const std::string& object, std::int64_t least,
+                  std::int64_t most, std::span<const std::int64_t> values) {
+  for (std::int64_t value : values)
+    if (value < least || value > most)
+      contradiction(object, "value", fmt::format("in [{}, {}]", least, most),
+                    std::to_string(value));
 }
 
 void check_integers(const Tensor& tensor, const std::string& object,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 #include "kvtape/tensor.h"
@@ -25,6 +26,13 @@ void check_equal(const std::string& object, const std::string& field,
 /// only axes of these kinds (and batch and layer axes), each of them once.
 void check_tensor(const Tensor& tensor, const std::string& object,
                   std::initializer_list<AxisKind> kinds);
+
+/// Beyond any cache, and far from the end of 32 bits.
+inline constexpr std::int64_t kLargestPosition = std::int64_t{1} << 30;
+
+/// Throws Error unless all values lie in [least, most].
+void check_bounds(const std::string& object, std::int64_t least,
+                  std::int64_t most, std::span<const std::int64_t> values);
 
 /// check_tensor, and integers or bools.
 void check_integers(const Tensor& tensor, const std::string& object,
