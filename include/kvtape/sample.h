@@ -45,13 +45,13 @@ struct SampleOptions {
   RotaryStyle rotary = RotaryStyle::kNone;  // other: unrotated keys are stored
   DType dtype = DType::kF32;
   Quantization::Scheme quantization = Quantization::Scheme::kNone;
-  std::int64_t block_size = 64;                  // NF4
+  std::int64_t block_size = 64;  // NF4
   /// Memory order. "batch" stands for all batch axes; "head" may be left out
   /// where there is one, and "layer" be named where layers are stacked.
   std::string axes = "batch,position,head,dim";
   bool stacked = false;        // one dataset for all layers
   bool keys_in_cache = false;  // the dump is of after the trace
-  bool trace = true;           // false: the dump is of after it, without it
+  bool trace = true;           // false: only a cache, full unless `filled`
   bool final_state = true;     // record the cache after the trace
   std::uint64_t seed = 0;
 };
