@@ -1,7 +1,7 @@
 #include "ops/validate_tally.h"
 
 #include <algorithm>
-#include <utility>
+#include <bit>
 
 namespace kvtape {
 namespace {
@@ -63,27 +63,23 @@ std::uint64_t count_slot(const SlotScanner& scanner, std::int64_t in_range,
 
 Repeats find_repeats(std::int64_t row,
                      const std::vector<std::uint64_t>& hashes) {
-  std::vector<std::pair<std::uint64_t, std::int64_t>> sorted;
-  for (std::size_t slot = 0; slot < hashes.size(); ++slot)
-    if (hashes[slot] != 0)
-      sorted.emplace_back(hashes[slot], static_cast<std::int64_t>(slot));
-  std::sort(sorted.begin(), sorted.end());
+  // An open table of slots, at most half full; 0 is a free place.
+  const std::uint64_t places = std::bit_ceil(2 * hashes.size() + 2);
+  const int shift = 64 - std::countr_zero(places);
+  std::vector<std::uint32_t> table(places, 0);
   Repeats repeats;
-  std::int64_t original = 0;  // the first slot of the run of equal hashes
-  for (std::size_t i = 1; i < sorted.size(); ++i) {
-    if (sorted[i].first != sorted[i - 1].first) {
-      original = static_cast<std::int64_t>(i);
+  for (std::size_t slot = 0; slot < hashes.size(); ++slot) {
+    const std::uint64_t hash = hashes[slot];
+    if (hash == 0) continue;
+    std::uint64_t at = hash * 0x9e3779b97f4a7c15U >> shift;
+    while (table[at] != 0 && hashes[table[at] - 1] != hash)
+      at = (at + 1) & (places - 1);
+    if (table[at] == 0) {
+      table[at] = static_cast<std::uint32_t>(slot + 1);
       continue;
     }
-    const std::int64_t first =
-        sorted[static_cast<std::size_t>(original)].second;
-    const bool earliest =
-        repeats.slots.count == 0 || sorted[i].second < repeats.slots.at;
-    ++repeats.slots.count;
-    if (!earliest) continue;
-    repeats.slots.row = row;
-    repeats.slots.at = sorted[i].second;
-    repeats.original = first;
+    if (repeats.slots.count == 0) repeats.original = table[at] - 1;
+    repeats.slots.add(row, static_cast<std::int64_t>(slot));
   }
   return repeats;
 }
