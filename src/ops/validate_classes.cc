@@ -21,36 +21,41 @@ void append(const std::byte* data, std::int64_t stride, std::int64_t count,
   }
 }
 
-/// What decides over a row's slots.
+// A mask is looked at for so many positions; no cache is longer.
+constexpr std::int64_t kMostColumns = 1 << 23;
+
+/// What decides over some slots of a row.
 struct Marks {
+  std::int64_t first = 0;  // slot
+  std::int64_t slots = 0;  // of the whole row
   std::int64_t starts = 0;
   std::optional<std::int64_t> index;
-  std::vector<std::int64_t> slot_position;  // empty: by layout
+  std::vector<std::int64_t> slot_position;  // from `first`; empty: by layout
   std::vector<std::int64_t> mask;           // empty: none
-  bool mask_by_slot = true;                 // else by position
-  std::vector<std::int64_t> tokens;         // penzai: pads are not attended to
+  bool mask_by_slot = true;                 // from `first`, else by position
+  std::vector<std::int64_t> tokens;  // from `first`; penzai: pads are hidden
   std::int64_t pad_token = 0;
 };
 
 // The position that a slot holds, or -1.
-std::int64_t position_of(const Marks& marks, Layout layout, std::int64_t slot,
-                         std::int64_t slots) {
+std::int64_t position_of(const Marks& marks, Layout layout, std::int64_t slot) {
   if (!marks.slot_position.empty())
-    return marks.slot_position[static_cast<std::size_t>(slot)];
-  const std::int64_t index = marks.index.value_or(slots);
-  if (layout == Layout::kRing && index > slots) {
-    const std::int64_t last = (index - 1) % slots;  // the newest one's slot
-    return index - 1 - (last - slot + slots) % slots;
+    return marks.slot_position[static_cast<std::size_t>(slot - marks.first)];
+  const std::int64_t index = marks.index.value_or(marks.slots);
+  if (layout == Layout::kRing && index > marks.slots) {
+    const std::int64_t last = (index - 1) % marks.slots;  // the newest one's
+    return index - 1 - (last - slot + marks.slots) % marks.slots;
   }
-  if (layout == Layout::kShift && index > slots) return index - slots + slot;
+  if (layout == Layout::kShift && index > marks.slots)
+    return index - marks.slots + slot;
   return slot < index ? slot : -1;
 }
 
 bool is_masked(const Marks& marks, std::int64_t slot, std::int64_t position) {
-  const auto at =
-      static_cast<std::size_t>(marks.mask_by_slot ? slot : position);
+  const auto at = static_cast<std::size_t>(
+      marks.mask_by_slot ? slot - marks.first : position);
   if (at < marks.mask.size() && marks.mask[at] == 0) return true;
-  const auto token = static_cast<std::size_t>(slot);
+  const auto token = static_cast<std::size_t>(slot - marks.first);
   return token < marks.tokens.size() && marks.tokens[token] == marks.pad_token;
 }
 
@@ -74,24 +79,33 @@ bool has_row(const std::optional<Tensor>& tensor, std::int64_t row) {
          has_axis(*tensor, AxisKind::kPosition);
 }
 
-Marks marks_of(const Tape& tape, const LayerCache& layer,
-               const RowMarks& numbers, std::int64_t row, std::int64_t slots,
+// A column of the mask is a slot, or a position where there are more columns
+// than slots.
+void read_mask(const Tensor& mask, SlotRange range, Marks& marks,
                SlabReader& reader) {
+  marks.mask_by_slot = extent(mask, AxisKind::kPosition) <= marks.slots;
+  if (!marks.mask_by_slot)
+    range = {.row = range.row, .first = 0, .count = kMostColumns};
+  marks.mask = row_integers(mask, range, reader);
+}
+
+Marks marks_of(const Tape& tape, const LayerCache& layer,
+               const RowMarks& numbers, SlotRange range, SlabReader& reader) {
   const Cache& cache = tape.cache;
-  const auto at = static_cast<std::size_t>(row);
-  Marks marks;
+  const auto at = static_cast<std::size_t>(range.row);
+  Marks marks{.first = range.first,
+              .slots = extents_of(*either(layer)).position};
   if (numbers.starts) marks.starts = (*numbers.starts)[at];
   if (numbers.index) marks.index = (*numbers.index)[at];
-  if (has_row(layer.slot_position, row) &&
-      extent(*layer.slot_position, AxisKind::kPosition) == slots)
-    marks.slot_position = row_integers(*layer.slot_position, row, reader);
-  if (has_row(cache.attention_mask, row))
-    marks.mask = row_integers(*cache.attention_mask, row, reader);
-  marks.mask_by_slot = static_cast<std::int64_t>(marks.mask.size()) <= slots;
+  if (has_row(layer.slot_position, range.row) &&
+      extent(*layer.slot_position, AxisKind::kPosition) == marks.slots)
+    marks.slot_position = row_integers(*layer.slot_position, range, reader);
+  if (has_row(cache.attention_mask, range.row))
+    read_mask(*cache.attention_mask, range, marks, reader);
   // penzai v2 masks tokens that equal pad_id, at whatever place (seeds.md 5.2).
   if (tape.source == "penzai" && cache.metadata.pad_token_id &&
-      has_row(cache.tokens, row)) {
-    marks.tokens = row_integers(*cache.tokens, row, reader);
+      has_row(cache.tokens, range.row)) {
+    marks.tokens = row_integers(*cache.tokens, range, reader);
     marks.pad_token = *cache.metadata.pad_token_id;
   }
   return marks;
@@ -103,10 +117,12 @@ RowMarks::RowMarks(const LayerCache& layer)
     : index(numbers_of(layer.index, extents_of(*either(layer)).batch)),
       starts(numbers_of(layer.starts, extents_of(*either(layer)).batch)) {}
 
-std::vector<std::int64_t> row_integers(const Tensor& tensor, std::int64_t row,
+std::vector<std::int64_t> row_integers(const Tensor& tensor, SlotRange range,
                                        SlabReader& reader) {
-  const std::int64_t count = extents_of(tensor).position;
-  const SlabView view = reader.read(tensor, row, 0, count);
+  const std::int64_t count =
+      std::min(range.count, extents_of(tensor).position - range.first);
+  if (count <= 0) return {};
+  const SlabView view = reader.read(tensor, range.row, range.first, count);
   std::vector<std::int64_t> result;
   result.reserve(static_cast<std::size_t>(count));
   const std::int64_t stride = view.strides[0];
@@ -143,13 +159,15 @@ std::vector<std::int64_t> row_integers(const Tensor& tensor, std::int64_t row,
 }
 
 std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
-                                  const RowMarks& numbers, std::int64_t row,
-                                  std::int64_t slots, SlabReader& reader) {
-  const Marks marks = marks_of(tape, layer, numbers, row, slots, reader);
-  std::vector<SlotClass> classes(static_cast<std::size_t>(slots));
-  for (std::int64_t slot = 0; slot < slots; ++slot)
-    classes[static_cast<std::size_t>(slot)] = class_of(
-        marks, slot, position_of(marks, layout_of(layer), slot, slots));
+                                  const RowMarks& numbers, SlotRange range,
+                                  SlabReader& reader) {
+  const Marks marks = marks_of(tape, layer, numbers, range, reader);
+  std::vector<SlotClass> classes(static_cast<std::size_t>(range.count));
+  for (std::int64_t i = 0; i < range.count; ++i) {
+    const std::int64_t slot = range.first + i;
+    classes[static_cast<std::size_t>(i)] =
+        class_of(marks, slot, position_of(marks, layout_of(layer), slot));
+  }
   return classes;
 }
 

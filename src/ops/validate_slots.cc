@@ -12,24 +12,27 @@
 namespace kvtape {
 namespace {
 
-// Rows are looked at in groups, so that a hash per slot stays a few MB.
+// So many slots are looked at before what is known of each is given up again:
+// a class, a hash, a place in a table. Longer rows are taken in pieces, and
+// repeats are found within a piece.
 constexpr std::int64_t kGroupSlots = 1 << 21;
+constexpr std::int64_t kPieceSlots = 1 << 22;
+constexpr std::size_t kGroupUnits = 1 << 14;
 
-/// One row of one layer.
+/// A row of a layer, or a piece of a long one.
 struct Unit {
   std::int64_t number = 0;
   const LayerCache* layer = nullptr;
-  std::int64_t row = 0;
-  std::int64_t slots = 0;
+  SlotRange slots;
   std::vector<SlotClass> classes;
   std::vector<std::uint64_t> hashes;  // of key and value together
   Repeats repeats;
 };
 
-/// A range of positions of a unit.
+/// A range of slots of a unit.
 struct Range {
   Unit* unit = nullptr;
-  std::int64_t first = 0;
+  std::int64_t first = 0;  // from the start of the unit
   std::int64_t count = 0;
   Tally key;
   Tally value;
@@ -46,20 +49,54 @@ const Tensor* scannable(const std::optional<Tensor>& tensor) {
   return tensor && has_separate_slots(*tensor) ? &*tensor : nullptr;
 }
 
-std::vector<Unit> units_of(const Cache& cache) {
-  std::vector<Unit> units;
-  for (const auto& [number, layer] : cache.layers) {
-    if (!is_usable(layer)) continue;
-    if (!scannable(layer.key) && !scannable(layer.value)) continue;
-    const Extents has = extents_of(*either(layer));
-    for (std::int64_t row = 0; row < has.batch; ++row)
-      units.push_back({.number = number,
-                       .layer = &layer,
-                       .row = row,
-                       .slots = has.position});
-  }
-  return units;
+// Slots of all rows, 0 where they cannot be looked at.
+std::int64_t slots_of(const LayerCache& layer) {
+  if (!is_usable(layer)) return 0;
+  if (!scannable(layer.key) && !scannable(layer.value)) return 0;
+  const Extents has = extents_of(*either(layer));
+  return has.batch * has.position;
 }
+
+/// Goes through the rows of all layers.
+class Units {
+ public:
+  explicit Units(const Cache& cache)
+      : layer_(cache.layers.begin()), end_(cache.layers.end()) {
+    settle();
+  }
+
+  bool done() const { return layer_ == end_; }
+
+  Unit next() {
+    const Extents has = extents_of(*either(layer_->second));
+    Unit unit{.number = layer_->first,
+              .layer = &layer_->second,
+              .slots = {.row = row_,
+                        .first = first_,
+                        .count = std::min(kPieceSlots, has.position - first_)}};
+    first_ += unit.slots.count;
+    if (first_ >= has.position) {
+      first_ = 0;
+      if (++row_ >= has.batch) {
+        row_ = 0;
+        ++layer_;
+        settle();
+      }
+    }
+    return unit;
+  }
+
+ private:
+  // Steps over layers in which there is nothing to look at.
+  void settle() {
+    while (layer_ != end_ && slots_of(layer_->second) == 0) ++layer_;
+  }
+
+  std::map<std::int64_t, LayerCache>::const_iterator layer_;
+  std::map<std::int64_t, LayerCache>::const_iterator end_;
+  std::int64_t row_ = 0;
+  std::int64_t first_ = 0;
+};
 
 // Ranges that suit both tensors of a layer.
 std::int64_t range_size(const LayerCache& layer) {
@@ -71,10 +108,10 @@ std::int64_t range_size(const LayerCache& layer) {
 
 void append_ranges(Unit& unit, std::vector<Range>& ranges) {
   const std::int64_t size = range_size(*unit.layer);
-  for (std::int64_t first = 0; first < unit.slots; first += size)
+  for (std::int64_t first = 0; first < unit.slots.count; first += size)
     ranges.push_back({.unit = &unit,
                       .first = first,
-                      .count = std::min(size, unit.slots - first)});
+                      .count = std::min(size, unit.slots.count - first)});
 }
 
 std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
@@ -87,14 +124,16 @@ void scan_tensor(const Tensor& tensor, Range& range, SlotScanner& scanner,
                  Tally& tally, bool is_second) {
   const Extents has = extents_of(tensor);
   Unit& unit = *range.unit;
-  const std::int64_t count = std::min(range.count, has.position - range.first);
-  if (count <= 0 || unit.row >= has.batch) return;
+  const std::int64_t row = unit.slots.row;
+  const std::int64_t first = unit.slots.first + range.first;
+  const std::int64_t count = std::min(range.count, has.position - first);
+  if (count <= 0 || row >= has.batch) return;
   tally.head_seen.assign(static_cast<std::size_t>(has.heads), false);
-  scanner.load(tensor, unit.row, range.first, count);
+  scanner.load(tensor, row, first, count);
   for (std::int64_t i = 0; i < count; ++i) {
     const auto slot = static_cast<std::size_t>(range.first + i);
-    const std::uint64_t hash = count_slot(scanner, i, unit.classes[slot],
-                                          unit.row, range.first + i, tally);
+    const std::uint64_t hash =
+        count_slot(scanner, i, unit.classes[slot], row, first + i, tally);
     std::uint64_t& both = unit.hashes[slot];
     // Zero in one of them is zero in both: an unwritten slot repeats nothing.
     if (!is_second)
@@ -137,29 +176,30 @@ class SlotCheck {
       : tape_(tape),
         pool_(pool),
         progress_(progress),
-        scanners_(static_cast<std::size_t>(pool.size())),
-        units_(units_of(tape.cache)) {
-    for (const Unit& unit : units_) total_ += unit.slots;
+        scanners_(static_cast<std::size_t>(pool.size())) {
+    for (const auto& [number, layer] : tape.cache.layers)
+      total_ += slots_of(layer);
   }
 
   std::map<std::int64_t, LayerTally> run() {
-    for (std::size_t first = 0; first < units_.size();) {
-      std::size_t last = first;
+    Units rest(tape_.cache);
+    while (!rest.done()) {
+      std::vector<Unit> group;
       std::int64_t slots = 0;
-      do slots += units_[last++].slots;
-      while (last < units_.size() && slots < kGroupSlots);
-      run_group(first, last);
-      first = last;
+      while (!rest.done() && slots < kGroupSlots && group.size() < kGroupUnits)
+        slots += group.emplace_back(rest.next()).slots.count;
+      run_group(group);
     }
+    close_row();
     return std::move(layers_);
   }
 
  private:
-  void run_group(std::size_t first, std::size_t last) {
+  void run_group(std::vector<Unit>& group) {
     std::vector<Range> ranges;
-    for (std::size_t i = first; i < last; ++i) {
-      prepare(units_[i]);
-      append_ranges(units_[i], ranges);
+    for (Unit& unit : group) {
+      prepare(unit);
+      append_ranges(unit, ranges);
     }
     pool_.run(static_cast<std::int64_t>(ranges.size()),
               [&](std::int64_t task, int worker) {
@@ -168,46 +208,49 @@ class SlotCheck {
                 done_ += range.count;
                 if (worker == 0 && progress_) progress_(done_, total_);
               });
-    pool_.run(static_cast<std::int64_t>(last - first),
+    pool_.run(static_cast<std::int64_t>(group.size()),
               [&](std::int64_t task, int) {
-                Unit& unit = units_[first + static_cast<std::size_t>(task)];
+                Unit& unit = group[static_cast<std::size_t>(task)];
                 if (!may_repeat(tape_, unit))
-                  unit.repeats = find_repeats(unit.row, unit.hashes);
+                  unit.repeats = find_repeats(unit.slots, unit.hashes);
               });
-    collect(ranges);
-    for (std::size_t i = first; i < last; ++i) release(units_[i]);
+    for (const Range& range : ranges) collect(range);
+    for (const Unit& unit : group) collect(unit);
   }
 
   void prepare(Unit& unit) {
-    const RowMarks marks(*unit.layer);
-    unit.classes =
-        classes_of(tape_, *unit.layer, marks, unit.row, unit.slots, reader_);
-    unit.hashes.assign(static_cast<std::size_t>(unit.slots), 0);
-  }
-
-  static void release(Unit& unit) {
-    unit.classes = {};
-    unit.hashes = {};
+    if (unit.layer != marked_) {
+      marks_.emplace(*unit.layer);
+      marked_ = unit.layer;
+    }
+    unit.classes = classes_of(tape_, *unit.layer, *marks_, unit.slots, reader_);
+    unit.hashes.assign(static_cast<std::size_t>(unit.slots.count), 0);
   }
 
   // In the order of the ranges, so that threads change nothing.
-  void collect(const std::vector<Range>& ranges) {
-    for (std::size_t i = 0; i < ranges.size();) {
-      const Unit& unit = *ranges[i].unit;
-      LayerTally& layer = layers_[unit.number];
-      LayerTally row;
-      for (; i < ranges.size() && ranges[i].unit == &unit; ++i) {
-        row.key.add(ranges[i].key);
-        row.value.add(ranges[i].value);
-      }
-      finish_row(unit.row, row.key);
-      finish_row(unit.row, row.value);
-      layer.key.add(row.key);
-      layer.value.add(row.value);
-      if (layer.repeats.slots.count == 0)
-        layer.repeats.original = unit.repeats.original;
-      layer.repeats.slots.add(unit.repeats.slots);
-    }
+  void collect(const Range& range) {
+    const Unit& unit = *range.unit;
+    if (unit.number != open_number_ || unit.slots.row != open_row_) close_row();
+    open_number_ = unit.number;
+    open_row_ = unit.slots.row;
+    open_.key.add(range.key);
+    open_.value.add(range.value);
+  }
+
+  void collect(const Unit& unit) {
+    Repeats& repeats = layers_[unit.number].repeats;
+    if (repeats.slots.count == 0) repeats.original = unit.repeats.original;
+    repeats.slots.add(unit.repeats.slots);
+  }
+
+  void close_row() {
+    if (open_row_ < 0) return;
+    finish_row(open_row_, open_.key);
+    finish_row(open_row_, open_.value);
+    LayerTally& layer = layers_[open_number_];
+    layer.key.add(open_.key);
+    layer.value.add(open_.value);
+    open_ = {};
   }
 
   const Tape& tape_;
@@ -215,7 +258,11 @@ class SlotCheck {
   const Progress& progress_;
   SlabReader reader_;
   std::vector<SlotScanner> scanners_;
-  std::vector<Unit> units_;
+  const LayerCache* marked_ = nullptr;  // whose marks these are
+  std::optional<RowMarks> marks_;
+  std::int64_t open_number_ = 0;  // the row that is being put together
+  std::int64_t open_row_ = -1;
+  LayerTally open_;
   std::map<std::int64_t, LayerTally> layers_;
   std::int64_t total_ = 0;  // slots
   std::atomic<std::int64_t> done_{0};
@@ -306,8 +353,9 @@ void report_pads(const Tape& tape,
   if (tape.trace && tape.trace->attention_mask) return;
   Spot pads;
   std::int64_t first = -1;
-  for (const auto& [number, tally] : layers) {
-    const LayerCache& layer = tape.cache.layers.at(number);
+  for (const auto& [number, layer] : tape.cache.layers) {
+    if (!layers.contains(number)) continue;
+    const LayerTally& tally = layers.at(number);
     if (merged(layer.attention, tape.cache.attention).visibility ==
         Visibility::kRange)
       continue;
@@ -326,8 +374,9 @@ void report_pads(const Tape& tape,
 void check_slots(const Tape& tape, ThreadPool& pool, const Progress& progress,
                  Findings& findings) {
   const auto layers = SlotCheck(tape, pool, progress).run();
-  for (const auto& [number, tally] : layers)
-    report_layer(number, tape.cache.layers.at(number), tally, findings);
+  for (const auto& [number, layer] : tape.cache.layers)
+    if (const auto tally = layers.find(number); tally != layers.end())
+      report_layer(number, layer, tally->second, findings);
   report_pads(tape, layers, findings);
 }
 

@@ -133,6 +133,13 @@ void check_tokens(const Cache& cache, Findings& findings) {
                             place_text(*cache.tokens, negative.first))});
 }
 
+std::vector<std::int64_t> whole_row(const Tensor& tensor, std::int64_t row,
+                                    SlabReader& reader) {
+  return row_integers(
+      tensor, {.row = row, .count = extent(tensor, AxisKind::kPosition)},
+      reader);
+}
+
 // EasyDeL reads one of the two, depending on the operator: the masked places
 // on the left of a row should be as many as starts says.
 void check_mask_against_starts(const Cache& cache, Findings& findings) {
@@ -148,8 +155,7 @@ void check_mask_against_starts(const Cache& cache, Findings& findings) {
         static_cast<std::size_t>(extent(mask, AxisKind::kBatch)));
     for (std::size_t row = 0; row < rows; ++row) {
       if (marks.index && (*marks.index)[row] <= 0) continue;
-      const auto bits =
-          row_integers(mask, static_cast<std::int64_t>(row), reader);
+      const auto bits = whole_row(mask, static_cast<std::int64_t>(row), reader);
       const std::int64_t hidden =
           std::find_if(bits.begin(), bits.end(),
                        [](std::int64_t bit) { return bit != 0; }) -
@@ -205,7 +211,7 @@ void check_slot_positions(const Cache& cache, Findings& findings) {
       if (marks.index) index = (*marks.index)[static_cast<std::size_t>(row)];
       const std::string flaw =
           position_flaw(layer, has.position, index,
-                        row_integers(*layer.slot_position, row, reader));
+                        whole_row(*layer.slot_position, row, reader));
       if (flaw.empty()) continue;
       findings.add({.rule = "E76",
                     .object = layer_path(number) + "/slot_position",

@@ -61,7 +61,7 @@ std::uint64_t count_slot(const SlotScanner& scanner, std::int64_t in_range,
   return 0;
 }
 
-Repeats find_repeats(std::int64_t row,
+Repeats find_repeats(const SlotRange& range,
                      const std::vector<std::uint64_t>& hashes) {
   // An open table of slots, at most half full; 0 is a free place.
   const std::uint64_t places = std::bit_ceil(2 * hashes.size() + 2);
@@ -78,8 +78,9 @@ Repeats find_repeats(std::int64_t row,
       table[at] = static_cast<std::uint32_t>(slot + 1);
       continue;
     }
-    if (repeats.slots.count == 0) repeats.original = table[at] - 1;
-    repeats.slots.add(row, static_cast<std::int64_t>(slot));
+    if (repeats.slots.count == 0)
+      repeats.original = range.first + table[at] - 1;
+    repeats.slots.add(range.row, range.first + static_cast<std::int64_t>(slot));
   }
   return repeats;
 }

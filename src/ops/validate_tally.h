@@ -54,8 +54,8 @@ std::uint64_t count_slot(const SlotScanner& scanner, std::int64_t in_range,
                          SlotClass slot_class, std::int64_t row,
                          std::int64_t position, Tally& tally);
 
-/// Live slots with the hash of an earlier one of the row.
-Repeats find_repeats(std::int64_t row,
+/// Slots with the hash of an earlier one of the range.
+Repeats find_repeats(const SlotRange& range,
                      const std::vector<std::uint64_t>& hashes);
 
 }  // namespace kvtape

@@ -29,14 +29,21 @@ struct RowMarks {
   std::optional<std::vector<std::int64_t>> starts;
 };
 
-/// The classes of the slots of one row. An absent index means that all slots
-/// may be live.
-std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
-                                  const RowMarks& marks, std::int64_t row,
-                                  std::int64_t slots, SlabReader& reader);
+/// Slots [first, first + count) of one row.
+struct SlotRange {
+  std::int64_t row = 0;
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
 
-/// The integers of a row of a mask, of tokens, of slot_position.
-std::vector<std::int64_t> row_integers(const Tensor& tensor, std::int64_t row,
+/// The classes of some slots. An absent index means that all may be live.
+std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
+                                  const RowMarks& marks, SlotRange range,
+                                  SlabReader& reader);
+
+/// Integers of a row of a mask, of tokens, of slot_position, as far as the
+/// tensor goes.
+std::vector<std::int64_t> row_integers(const Tensor& tensor, SlotRange range,
                                        SlabReader& reader);
 
 /// Looks at the slots of a range of positions, in bounded memory: in place
