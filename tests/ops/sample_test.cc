@@ -2,8 +2,12 @@
 // same seed, and every flaw found by what is said to find it.
 #include "kvtape/sample.h"
 
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -317,6 +321,18 @@ TEST_CASE("a seed gives the same numbers, another one others") {
   }
 }
 
+TEST_CASE("the numbers of a seed are these, on any machine") {
+  const Tape tape = make_sample({.seed = 7});
+  const auto keys = doubles(*tape.cache.layers.at(1).key);
+  const auto outputs = doubles(*tape.trace->layers.at(1).output);
+  CHECK(keys.at(0) == Approx(0.1779960543));
+  std::uint64_t sum = 0;  // of all bits, each at its place
+  for (const auto* numbers : {&keys, &outputs})
+    for (const double number : *numbers)
+      sum = sum * 31 + std::bit_cast<std::uint32_t>(static_cast<float>(number));
+  CHECK(sum == 0x4508eb3040949c88U);
+}
+
 TEST_CASE("numbers do not depend on order, stacking or length") {
   const auto plain = contents(make_sample({.batch_size = 2}));
   CHECK(plain == contents(make_sample({.batch_size = 2,
@@ -437,4 +453,22 @@ TEST_CASE("a flaw that a tape cannot have is refused") {
     CHECK_THROWS_AS(plant_flaw(small, name), Error);
   }
   CHECK_THROWS_AS(plant_flaw(small, "nonsense"), Error);
+}
+
+TEST_CASE("the man page tells every flaw and what finds it") {
+  std::ifstream file(std::getenv("KVTAPE_SAMPLE_MAN"));
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  REQUIRE(page.size() > 1000);
+  for (const Flaw& flaw : flaws()) {
+    CAPTURE(flaw.name);
+    const auto item = page.find(".It Cm " + std::string(flaw.name) + "\n");
+    REQUIRE(item != std::string::npos);
+    const std::string text =
+        page.substr(item, page.find(".It", item + 1) - item);
+    CHECK(text.find(flaw.what.substr(1)) != std::string::npos);
+    for (const std::string_view word :
+         {"validate", "replay", "-values", "-strict", "any command"})
+      CHECK((text.find(word, text.find("Found")) != std::string::npos) ==
+            (flaw.found_by.find(word) != std::string_view::npos));
+  }
 }
