@@ -22,6 +22,14 @@ class Described : public SlabSource {
   Storage storage_;
 };
 
+Storage stored(std::string layout, std::string filters, std::int64_t bytes) {
+  Storage storage;
+  storage.layout = std::move(layout);
+  storage.filters = std::move(filters);
+  storage.stored_bytes = bytes;
+  return storage;
+}
+
 Tensor described(DType dtype, std::vector<Axis> axes, Storage storage = {}) {
   Tensor tensor;
   tensor.dtype = dtype;
@@ -52,7 +60,7 @@ Tensor per_row(const std::vector<std::int32_t>& values) {
 
 Tensor nf4(std::vector<Axis> axes, std::int64_t block) {
   Tensor tensor = described(DType::kF16, std::move(axes),
-                            {"chunked", "shuffle, deflate", 900});
+                            stored("chunked", "shuffle, deflate", 900));
   const std::int64_t count = element_count(tensor);
   tensor.quantization.scheme = Quantization::Scheme::kNF4;
   tensor.quantization.block_size = block;
@@ -64,7 +72,7 @@ Tensor nf4(std::vector<Axis> axes, std::int64_t block) {
 
 LayerCache first_layer() {
   LayerCache layer;
-  const Storage storage{"contiguous", "", 65536};
+  const Storage storage = stored("contiguous", "", 65536);
   layer.key = described(DType::kF16, cache_axes(2, 128, 4, 32), storage);
   layer.value = described(DType::kF16, cache_axes(2, 128, 4, 32), storage);
   layer.index = per_row({20, 20});
@@ -216,7 +224,7 @@ NamedTape plain_tape(int layers) {
   for (int number = 0; number < layers; ++number) {
     LayerCache& layer = cache.layers[number];
     layer.key = described(DType::kF32, cache_axes(1, 1024, 8, 64),
-                          {"contiguous", "", 2097152});
+                          stored("contiguous", "", 2097152));
     layer.value = layer.key;
     layer.index = per_row({512});
     layer.starts = per_row({0});
