@@ -44,6 +44,7 @@ struct Storage {
   std::string layout = "memory";  // memory, contiguous, chunked, compact
   std::string filters;            // "shuffle, deflate", or empty
   std::int64_t stored_bytes = 0;  // in the file, after filters
+  std::string digest;             // as the writer recorded it, or empty
 };
 
 /// Where the bytes of a tensor come from. Elements are little-endian.

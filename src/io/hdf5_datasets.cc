@@ -1,0 +1,233 @@
+// Every check comes before anything of a size that the file names.
+#include "io/hdf5_datasets.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "core/checked.h"
+#include "io/hdf5_types.h"
+#include "io/list_text.h"
+#include "kvtape/error.h"
+
+namespace kvtape {
+namespace {
+
+constexpr int kHighestRank = 8;
+constexpr std::int64_t kLargestChunk = 64 << 20;  // bytes
+constexpr int kMostFilters = 4;
+// Deflate shrinks at most 1032 to 1.
+constexpr std::int64_t kDeflateRatio = 1100;
+constexpr std::int64_t kDeflateRoom = 64 * 1024;  // bytes
+
+struct Check {
+  const std::string& path;
+
+  [[noreturn]] void refuse(std::string field, std::string expected,
+                           std::string found, std::string hint = "") const {
+    throw Error({.object = path,
+                 .field = std::move(field),
+                 .expected = std::move(expected),
+                 .found = std::move(found),
+                 .hint = std::move(hint)});
+  }
+  [[noreturn]] void fail() const {
+    throw Error({.object = path, .text = "cannot be read: " + hdf5_reason()});
+  }
+};
+
+StoredDataset::Layout layout_of(hid_t creation, const Check& check) {
+  switch (H5Pget_layout(creation)) {
+    case H5D_CONTIGUOUS:
+      return StoredDataset::Layout::kContiguous;
+    case H5D_CHUNKED:
+      return StoredDataset::Layout::kChunked;
+    case H5D_COMPACT:
+      return StoredDataset::Layout::kCompact;
+    case H5D_VIRTUAL:
+      check.refuse("layout", "contiguous, chunked or compact", "virtual",
+                   "it names other files; copy the data into this one");
+    default:
+      check.fail();
+  }
+}
+
+void check_not_external(hid_t creation, const Check& check) {
+  if (const int files = H5Pget_external_count(creation); files != 0)
+    check.refuse("storage", "inside the file",
+                 fmt::format("{} external files", files),
+                 "it names other files; copy the data into this one");
+}
+
+void set_type(hid_t dataset, StoredDataset& d, const Check& check) {
+  const Handle type(H5Dget_type(dataset), H5Tclose);
+  if (!type) check.fail();
+  const auto element = element_type(type.get());
+  if (!element)
+    check.refuse("type", "floats of 16, 32 or 64 bits, integers or bools",
+                 type_text(type.get()));
+  d.dtype = element->dtype;
+  d.big_endian = element->big_endian;
+}
+
+void set_sizes(hid_t dataset, StoredDataset& d, const Check& check) {
+  const Handle space(H5Dget_space(dataset), H5Sclose);
+  if (!space) check.fail();
+  const H5S_class_t shape = H5Sget_simple_extent_type(space.get());
+  if (shape != H5S_SIMPLE && shape != H5S_SCALAR)
+    check.refuse("shape", "numbers", "None");
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank < 0 || rank > kHighestRank)
+    check.refuse("shape", fmt::format("at most {} axes", kHighestRank),
+                 std::to_string(rank));
+  std::array<hsize_t, kHighestRank> sizes{};
+  H5Sget_simple_extent_dims(space.get(), sizes.data(), nullptr);
+  for (int axis = 0; axis < rank; ++axis)
+    d.sizes.push_back(static_cast<std::int64_t>(sizes[std::size_t(axis)]));
+}
+
+// Bytes of all elements.
+std::int64_t logical_bytes(const StoredDataset& d, const Check& check) {
+  const auto count = checked_product(d.sizes);
+  const auto bytes =
+      count ? checked_mul(*count, bytes_per_element(d.dtype)) : count;
+  if (!bytes)
+    check.refuse("shape", "a size that fits 63 bits", list_text(d.sizes));
+  return *bytes;
+}
+
+StoredFilter filter_of(hid_t creation, unsigned number, const Check& check) {
+  unsigned flags = 0;
+  unsigned config = 0;
+  std::array<unsigned, 8> values{};
+  std::size_t count = values.size();
+  const H5Z_filter_t id = H5Pget_filter2(creation, number, &flags, &count,
+                                         values.data(), 0, nullptr, &config);
+  switch (id) {
+    case H5Z_FILTER_DEFLATE:
+      return {.kind = StoredFilter::Kind::kDeflate};
+    case H5Z_FILTER_SHUFFLE:
+      return {.kind = StoredFilter::Kind::kShuffle,
+              .bytes_per_element = count > 0 ? values[0] : 0};
+    case H5Z_FILTER_FLETCHER32:
+      return {.kind = StoredFilter::Kind::kFletcher32};
+    default:
+      check.refuse("filters", "deflate, shuffle and fletcher32",
+                   fmt::format("filter number {}", static_cast<int>(id)),
+                   "store it with gzip, or uncompressed");
+  }
+}
+
+void set_filters(hid_t creation, StoredDataset& d, const Check& check) {
+  const int count = H5Pget_nfilters(creation);
+  if (count < 0 || count > kMostFilters)
+    check.refuse("filters", fmt::format("at most {}", kMostFilters),
+                 std::to_string(count));
+  for (int number = 0; number < count; ++number)
+    d.filters.push_back(
+        filter_of(creation, static_cast<unsigned>(number), check));
+}
+
+void set_chunk(hid_t creation, StoredDataset& d, const Check& check) {
+  std::array<hsize_t, kHighestRank> sizes{};
+  const int rank = H5Pget_chunk(creation, kHighestRank, sizes.data());
+  if (rank < 0 || static_cast<std::size_t>(rank) != d.sizes.size())
+    check.refuse("chunk", fmt::format("{} axes", d.sizes.size()),
+                 std::to_string(rank));
+  for (std::size_t axis = 0; axis < d.sizes.size(); ++axis)
+    d.chunk.push_back(static_cast<std::int64_t>(sizes[axis]));
+  const auto count = checked_product(d.chunk);
+  const auto bytes =
+      count ? checked_mul(*count, bytes_per_element(d.dtype)) : count;
+  if (!bytes || *bytes == 0 || *bytes > kLargestChunk)
+    check.refuse("chunk", "at most 64 MiB",
+                 list_text(d.chunk) + " of " + std::string(name(d.dtype)));
+  unsigned options = 0;
+  if (H5Pget_chunk_opts(creation, &options) < 0) check.fail();
+  if (options != 0)
+    check.refuse("chunk", "filters on every chunk", "none at the edges");
+}
+
+// Chunks that cover the sizes, and the bytes of all of them before filters.
+std::int64_t chunked_bytes(const StoredDataset& d, const Check& check) {
+  std::vector<std::int64_t> factors{bytes_per_element(d.dtype)};
+  for (std::size_t axis = 0; axis < d.sizes.size(); ++axis) {
+    const std::int64_t size = d.sizes[axis];
+    const std::int64_t chunk = d.chunk[axis];
+    factors.push_back(size / chunk + (size % chunk != 0 ? 1 : 0));
+    factors.push_back(chunk);
+  }
+  const auto bytes = checked_product(factors);
+  if (!bytes)
+    check.refuse("chunk", "a size that fits 63 bits", list_text(d.chunk));
+  return *bytes;
+}
+
+void check_stored(std::int64_t expected, std::int64_t stored,
+                  const Check& check) {
+  constexpr const char* kHint = "the writer did not write all of it";
+  if (stored == 0 && expected > 0)
+    check.refuse("data", fmt::format("{} bytes", expected), "never written",
+                 kHint);
+  if (stored != expected)
+    check.refuse("data", fmt::format("{} bytes", expected),
+                 std::to_string(stored), kHint);
+}
+
+void check_chunked(const StoredDataset& d, std::int64_t file_bytes,
+                   const Check& check) {
+  const std::int64_t logical = chunked_bytes(d, check);
+  if (d.filters.empty()) return check_stored(logical, d.stored_bytes, check);
+  if (d.stored_bytes == 0 && logical > 0) check_stored(logical, 0, check);
+  if (d.stored_bytes > file_bytes)
+    check.refuse("data", fmt::format("at most {} bytes", file_bytes),
+                 std::to_string(d.stored_bytes));
+  const auto ratio = checked_mul(file_bytes, kDeflateRatio);
+  const std::int64_t most = ratio ? *ratio + kDeflateRoom : logical;
+  if (logical > most)
+    check.refuse(
+        "shape",
+        fmt::format("at most {} bytes in a file of {}", most, file_bytes),
+        std::to_string(logical));
+}
+
+void set_contiguous(hid_t dataset, StoredDataset& d, std::int64_t file_bytes,
+                    const Check& check) {
+  check_stored(logical_bytes(d, check), d.stored_bytes, check);
+  if (d.stored_bytes == 0) return;
+  const haddr_t offset = H5Dget_offset(dataset);
+  if (offset == HADDR_UNDEF) check_stored(d.stored_bytes, 0, check);
+  d.offset = static_cast<std::int64_t>(offset);
+  const auto end = checked_add(d.offset, d.stored_bytes);
+  if (!end || *end > file_bytes)
+    check.refuse("data", fmt::format("inside the file of {} bytes", file_bytes),
+                 fmt::format("{} bytes at {}", d.stored_bytes, offset));
+}
+
+}  // namespace
+
+StoredDataset describe_dataset(hid_t dataset, const std::string& path,
+                               std::int64_t file_bytes) {
+  const Check check{path};
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  if (!creation) check.fail();
+  StoredDataset d;
+  d.layout = layout_of(creation.get(), check);
+  check_not_external(creation.get(), check);
+  set_type(dataset, d, check);
+  set_sizes(dataset, d, check);
+  logical_bytes(d, check);
+  if (d.layout == StoredDataset::Layout::kChunked)
+    set_chunk(creation.get(), d, check);
+  set_filters(creation.get(), d, check);
+  d.stored_bytes = static_cast<std::int64_t>(H5Dget_storage_size(dataset));
+  if (d.layout == StoredDataset::Layout::kContiguous)
+    set_contiguous(dataset, d, file_bytes, check);
+  else if (d.layout == StoredDataset::Layout::kChunked)
+    check_chunked(d, file_bytes, check);
+  else
+    check_stored(logical_bytes(d, check), d.stored_bytes, check);
+  return d;
+}
+
+}  // namespace kvtape

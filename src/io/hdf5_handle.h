@@ -1,0 +1,62 @@
+// Identifiers of libhdf5 that close themselves, and its state while we use it.
+#pragma once
+
+#include <hdf5.h>
+
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace kvtape {
+
+/// Owns an identifier of libhdf5.
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+
+  Handle() = default;
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  Handle(Handle&& other) noexcept
+      : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(id_, other.id_);
+    std::swap(close_, other.close_);
+    return *this;
+  }
+  ~Handle() { reset(); }
+
+  explicit operator bool() const { return id_ >= 0; }
+  hid_t get() const { return id_; }
+
+  /// Closes it; false when libhdf5 could not.
+  bool reset() {
+    if (id_ < 0) return true;
+    return close_(std::exchange(id_, H5I_INVALID_HID)) >= 0;
+  }
+
+ private:
+  hid_t id_ = H5I_INVALID_HID;
+  Close close_ = nullptr;
+};
+
+/// While one lives, its thread alone uses libhdf5, which prints nothing and
+/// loads no plugin. The process's own settings come back afterwards.
+class Hdf5Session {
+ public:
+  Hdf5Session();
+  ~Hdf5Session();
+  Hdf5Session(const Hdf5Session&) = delete;
+  Hdf5Session& operator=(const Hdf5Session&) = delete;
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+  H5E_auto2_t printer_ = nullptr;
+  void* printer_data_ = nullptr;
+  unsigned plugins_ = 0;
+};
+
+/// The innermost description of libhdf5's last failure, which names the cause:
+/// no time of day, one line.
+std::string hdf5_reason();
+
+}  // namespace kvtape

@@ -1,0 +1,49 @@
+// A file opened for reading, once: whatever reads it reads this descriptor.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace kvtape {
+
+class InputFile {
+ public:
+  /// Throws Error unless `path` is a regular file that may be read and that no
+  /// other program holds locked for writing.
+  static std::shared_ptr<const InputFile> open(const std::string& path);
+
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::string& path() const { return path_; }  // as the user gave it
+  int descriptor() const { return descriptor_; }
+  std::int64_t size() const { return size_; }  // bytes, when it was opened
+
+  /// Is this the file of that device and inode?
+  bool is(dev_t device, ino_t inode) const {
+    return device == device_ && inode == inode_;
+  }
+
+  /// Fills `out` with the bytes from `offset` on; false where the file has
+  /// fewer or cannot be read.
+  bool read(std::int64_t offset, std::span<std::byte> out) const;
+
+ private:
+  InputFile(std::string path, int descriptor)
+      : path_(std::move(path)), descriptor_(descriptor) {}
+  void check();
+
+  std::string path_;
+  int descriptor_;
+  std::int64_t size_ = 0;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace kvtape
