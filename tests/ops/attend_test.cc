@@ -65,7 +65,7 @@ TEST_CASE("attend agrees with float64", "[attend]") {
   CHECK(worst > 1e-9);  // the comparison sees differences
 }
 
-TEST_CASE("kernels agree to the bit", "[attend]") {
+TEST_CASE("kernels agree to the bit", "[parity]") {
   if (!kernels::has_avx2(kernels::native_cpu())) return;
   ThreadPool pool(1);
   std::int64_t problems = 0;
