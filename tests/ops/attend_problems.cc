@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/dispatch.h"
@@ -241,21 +242,27 @@ Stored stored(std::vector<double> numbers, std::int64_t slots,
            .heads = heads,
            .dims = dims,
            .numbers = std::move(numbers)};
-  const std::int64_t size = bytes_per_element(dtype);
+  // All numbers at once, then element by element to where they lie.
+  const auto count = std::ssize(s.numbers);
+  const auto size = static_cast<std::size_t>(bytes_per_element(dtype));
+  std::vector<std::byte> packed(s.numbers.size() * size);
+  kernels::active().narrow_f64(s.numbers.data(), count, element_of(dtype),
+                               packed.data());
+  std::vector<float> rounded(s.numbers.size());
+  kernels::active().widen(packed.data(), element_of(dtype), 1, count,
+                          rounded.data());
+  s.numbers.assign(rounded.begin(), rounded.end());
   const std::int64_t extent = offset_of(s, slots - 1, heads - 1, dims - 1) + 1;
-  s.bytes.resize(static_cast<std::size_t>(extent * size + 1));
-  std::size_t number = 0;
+  s.bytes.resize(static_cast<std::size_t>(extent) * size + 1);
+  const std::byte* from = packed.data();
+  const auto step = static_cast<std::size_t>(strides_of(s)[2]) * size;
   for (std::int64_t slot = 0; slot < slots; ++slot)
-    for (std::int64_t head = 0; head < heads; ++head)
-      for (std::int64_t dim = 0; dim < dims; ++dim, ++number) {
-        std::byte* at =
-            s.bytes.data() + 1 + offset_of(s, slot, head, dim) * size;
-        kernels::kScalar.narrow_f64(&s.numbers[number], 1, element_of(dtype),
-                                    at);
-        float rounded = 0;
-        kernels::kScalar.widen(at, element_of(dtype), 1, 1, &rounded);
-        s.numbers[number] = static_cast<double>(rounded);
-      }
+    for (std::int64_t head = 0; head < heads; ++head) {
+      const auto at = static_cast<std::size_t>(offset_of(s, slot, head, 0));
+      std::byte* to = s.bytes.data() + 1 + at * size;
+      for (std::int64_t dim = 0; dim < dims; ++dim, from += size, to += step)
+        std::memcpy(to, from, size);
+    }
   return s;
 }
 
