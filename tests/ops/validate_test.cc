@@ -111,6 +111,18 @@ TEST_CASE("a sample breaks its rule and no other") {
   }
 }
 
+TEST_CASE("values are looked at however broken the structure is") {
+  for (const test::RuleSample& sample : test::structure_samples()) {
+    CAPTURE(sample.rule);
+    const Tape tape = sample.make();
+    const auto structure = validate(tape).findings;
+    std::vector<Finding> all;
+    REQUIRE_NOTHROW(all = validate(tape, {.values = true}).findings);
+    for (const Finding& finding : structure)
+      CHECK(std::count(all.begin(), all.end(), finding) == 1);
+  }
+}
+
 TEST_CASE("the reader's findings are passed on and sorted among the others") {
   test::TapeShape shape;
   shape.layers = 12;
