@@ -25,6 +25,7 @@ void check_values(const Tape& tape, const ValidateOptions& options,
   ThreadPool pool(options.threads);
   check_slots(tape, pool, options.progress, findings);
   check_small_values(tape, findings);
+  check_codes(tape.cache, findings);
   check_recorded_values(tape, pool, findings);
 }
 

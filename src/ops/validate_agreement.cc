@@ -60,11 +60,13 @@ using Said = std::optional<std::string>;
 
 // Vectors of one number per row; others are reported elsewhere.
 Said vector_text(const LayerCache& layer, const std::optional<Tensor>& tensor) {
-  if (!is_usable(layer) || !tensor || is_float(tensor->dtype) ||
+  if (!is_usable(layer) || !tensor ||
       element_count(*tensor) != extents_of(*either(layer)).batch)
     return {};
+  const auto numbers = small_integers(tensor);
+  if (!numbers) return {};
   std::string result;
-  for (const std::int64_t number : integers(*tensor))
+  for (const std::int64_t number : *numbers)
     result += (result.empty() ? "[" : ", ") + std::to_string(number);
   return result + "]";
 }

@@ -23,6 +23,7 @@ void check_final(const Tape& tape, Findings& findings);
 void check_slots(const Tape& tape, ThreadPool& pool, const Progress& progress,
                  Findings& findings);
 void check_small_values(const Tape& tape, Findings& findings);
+void check_codes(const Cache& cache, Findings& findings);
 void check_recorded_values(const Tape& tape, ThreadPool& pool,
                            Findings& findings);
 

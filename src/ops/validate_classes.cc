@@ -1,25 +1,12 @@
 // Which slots of a row are live.
 #include <algorithm>
-#include <cstring>
 
-#include "kvtape/error.h"
+#include "ops/integer_rows.h"
 #include "ops/validate_findings.h"
 #include "ops/validate_values.h"
 
 namespace kvtape {
 namespace {
-
-template <typename T>
-void append(const std::byte* data, std::int64_t stride, std::int64_t count,
-            std::vector<std::int64_t>& out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value,
-                data + i * stride * static_cast<std::int64_t>(sizeof(T)),
-                sizeof(T));
-    out.push_back(static_cast<std::int64_t>(value));
-  }
-}
 
 // A mask is looked at for so many positions; no cache is longer.
 constexpr std::int64_t kMostColumns = 1 << 23;
@@ -67,6 +54,14 @@ SlotClass class_of(const Marks& marks, std::int64_t slot,
   return position < marks.starts ? SlotClass::kPad : SlotClass::kLive;
 }
 
+// The entries of a range, as far as the tensor goes.
+std::vector<std::int64_t> row_integers(const Tensor& tensor, SlotRange range) {
+  const std::int64_t count =
+      std::min(range.count, extents_of(tensor).position - range.first);
+  if (count <= 0) return {};
+  return integer_row(tensor, range.row, range.first, count);
+}
+
 std::optional<std::vector<std::int64_t>> numbers_of(
     const std::optional<Tensor>& tensor, std::int64_t rows) {
   if (!tensor || element_count(*tensor) != rows) return {};
@@ -81,16 +76,15 @@ bool has_row(const std::optional<Tensor>& tensor, std::int64_t row) {
 
 // A column of the mask is a slot, or a position where there are more columns
 // than slots.
-void read_mask(const Tensor& mask, SlotRange range, Marks& marks,
-               SlabReader& reader) {
+void read_mask(const Tensor& mask, SlotRange range, Marks& marks) {
   marks.mask_by_slot = extent(mask, AxisKind::kPosition) <= marks.slots;
   if (!marks.mask_by_slot)
     range = {.row = range.row, .first = 0, .count = kMostColumns};
-  marks.mask = row_integers(mask, range, reader);
+  marks.mask = row_integers(mask, range);
 }
 
 Marks marks_of(const Tape& tape, const LayerCache& layer,
-               const RowMarks& numbers, SlotRange range, SlabReader& reader) {
+               const RowMarks& numbers, SlotRange range) {
   const Cache& cache = tape.cache;
   const auto at = static_cast<std::size_t>(range.row);
   Marks marks{.first = range.first,
@@ -99,13 +93,13 @@ Marks marks_of(const Tape& tape, const LayerCache& layer,
   if (numbers.index) marks.index = (*numbers.index)[at];
   if (has_row(layer.slot_position, range.row) &&
       extent(*layer.slot_position, AxisKind::kPosition) == marks.slots)
-    marks.slot_position = row_integers(*layer.slot_position, range, reader);
+    marks.slot_position = row_integers(*layer.slot_position, range);
   if (has_row(cache.attention_mask, range.row))
-    read_mask(*cache.attention_mask, range, marks, reader);
+    read_mask(*cache.attention_mask, range, marks);
   // penzai v2 masks tokens that equal pad_id, at whatever place (seeds.md 5.2).
   if (tape.source == "penzai" && cache.metadata.pad_token_id &&
       has_row(cache.tokens, range.row)) {
-    marks.tokens = row_integers(*cache.tokens, range, reader);
+    marks.tokens = row_integers(*cache.tokens, range);
     marks.pad_token = *cache.metadata.pad_token_id;
   }
   return marks;
@@ -117,51 +111,9 @@ RowMarks::RowMarks(const LayerCache& layer)
     : index(numbers_of(layer.index, extents_of(*either(layer)).batch)),
       starts(numbers_of(layer.starts, extents_of(*either(layer)).batch)) {}
 
-std::vector<std::int64_t> row_integers(const Tensor& tensor, SlotRange range,
-                                       SlabReader& reader) {
-  const std::int64_t count =
-      std::min(range.count, extents_of(tensor).position - range.first);
-  if (count <= 0) return {};
-  const SlabView view = reader.read(tensor, range.row, range.first, count);
-  std::vector<std::int64_t> result;
-  result.reserve(static_cast<std::size_t>(count));
-  const std::int64_t stride = view.strides[0];
-  switch (tensor.dtype) {
-    case DType::kI64:
-    case DType::kU64:
-      append<std::int64_t>(view.data, stride, count, result);
-      break;
-    case DType::kI32:
-      append<std::int32_t>(view.data, stride, count, result);
-      break;
-    case DType::kU32:
-      append<std::uint32_t>(view.data, stride, count, result);
-      break;
-    case DType::kI16:
-      append<std::int16_t>(view.data, stride, count, result);
-      break;
-    case DType::kU16:
-      append<std::uint16_t>(view.data, stride, count, result);
-      break;
-    case DType::kI8:
-      append<std::int8_t>(view.data, stride, count, result);
-      break;
-    case DType::kU8:
-    case DType::kBool:
-      append<std::uint8_t>(view.data, stride, count, result);
-      break;
-    default:
-      throw Error({.field = "dtype",
-                   .expected = "integers",
-                   .found = std::string(name(tensor.dtype))});
-  }
-  return result;
-}
-
 std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
-                                  const RowMarks& numbers, SlotRange range,
-                                  SlabReader& reader) {
-  const Marks marks = marks_of(tape, layer, numbers, range, reader);
+                                  const RowMarks& numbers, SlotRange range) {
+  const Marks marks = marks_of(tape, layer, numbers, range);
   std::vector<SlotClass> classes(static_cast<std::size_t>(range.count));
   for (std::int64_t i = 0; i < range.count; ++i) {
     const std::int64_t slot = range.first + i;

@@ -61,8 +61,8 @@ std::optional<std::vector<std::int64_t>> row_numbers(
     const Context& in, const char* leaf, const std::optional<Tensor>& tensor) {
   if (!tensor) return {};
   const std::int64_t rows = extents_of(*either(in.before)).batch;
-  if (!is_float(tensor->dtype) && element_count(*tensor) == rows)
-    return integers(*tensor);
+  auto numbers = small_integers(tensor);
+  if (numbers && element_count(*tensor) == rows) return numbers;
   report(in, leaf, "shape", fmt::format("i32 [{}]", rows),
          fmt::format("{} {}", name(tensor->dtype), shape_text(*tensor)));
   return {};

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "core/natural.h"
+#include "kvtape/error.h"
 #include "kvtape/validate.h"
 
 namespace kvtape {
@@ -97,7 +98,12 @@ std::int64_t window_of(const LayerCache& layer) {
 std::optional<std::vector<std::int64_t>> small_integers(
     const std::optional<Tensor>& tensor) {
   if (!tensor || is_float(tensor->dtype) || tensor->quantized()) return {};
-  return integers(*tensor);
+  if (tensor->dtype != DType::kU64) return integers(*tensor);
+  try {
+    return integers(*tensor);
+  } catch (const Error&) {
+    return {};  // above 2^63 - 1
+  }
 }
 
 std::string layer_path(std::int64_t layer) {

@@ -53,7 +53,14 @@ std::optional<Numbers> row_numbers(const std::string& path,
                   .found = shape_text(*tensor)});
     return {};
   }
-  return integers(*tensor);
+  auto numbers = small_integers(tensor);
+  if (!numbers)
+    findings.add({.rule = "E27",
+                  .object = path,
+                  .field = "values",
+                  .expected = "integers below 2^63",
+                  .found = "larger ones"});
+  return numbers;
 }
 
 void check_not_negative(const char* rule, const std::string& path,

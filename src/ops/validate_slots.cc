@@ -223,7 +223,7 @@ class SlotCheck {
       marks_.emplace(*unit.layer);
       marked_ = unit.layer;
     }
-    unit.classes = classes_of(tape_, *unit.layer, *marks_, unit.slots, reader_);
+    unit.classes = classes_of(tape_, *unit.layer, *marks_, unit.slots);
     unit.hashes.assign(static_cast<std::size_t>(unit.slots.count), 0);
   }
 
@@ -256,7 +256,6 @@ class SlotCheck {
   const Tape& tape_;
   ThreadPool& pool_;
   const Progress& progress_;
-  SlabReader reader_;
   std::vector<SlotScanner> scanners_;
   const LayerCache* marked_ = nullptr;  // whose marks these are
   std::optional<RowMarks> marks_;

@@ -144,10 +144,11 @@ void check_start_index(const Context& in, const std::string& object,
                      .expected = std::move(expected),
                      .found = std::move(found)});
   };
-  if (is_float(start.dtype) || element_count(start) != rows)
+  const auto numbers = small_integers(start);
+  if (!numbers || element_count(start) != rows)
     return report("shape", fmt::format("i32 [{}]", rows),
                   fmt::format("{} {}", name(start.dtype), shape_text(start)));
-  const Numbers starts = integers(start);
+  const Numbers starts = *numbers;
   const auto index = small_integers(layer.index);
   for (std::size_t row = 0; row < starts.size(); ++row) {
     if (starts[row] < 0)

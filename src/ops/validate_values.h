@@ -38,13 +38,7 @@ struct SlotRange {
 
 /// The classes of some slots. An absent index means that all may be live.
 std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
-                                  const RowMarks& marks, SlotRange range,
-                                  SlabReader& reader);
-
-/// Integers of a row of a mask, of tokens, of slot_position, as far as the
-/// tensor goes.
-std::vector<std::int64_t> row_integers(const Tensor& tensor, SlotRange range,
-                                       SlabReader& reader);
+                                  const RowMarks& marks, SlotRange range);
 
 /// Looks at the slots of a range of positions, in bounded memory: in place
 /// where a slot's elements lie together, else packed.
