@@ -1,0 +1,131 @@
+// kvtape replay: does attention over a cache give what the model gave?
+#include <memory>
+
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/step_range.h"
+#include "kvtape/io.h"
+#include "kvtape/replay.h"
+#include "report/replay.h"
+
+namespace kvtape::cli {
+namespace {
+
+constexpr std::array<std::string_view, 2> kModes{"checked", "faithful"};
+
+struct ReplayCommand {
+  std::string file;
+  std::string cache;
+  std::string steps;
+  ReplayOptions options;
+  Common common;
+};
+
+Tape opened(const ReplayCommand& command) {
+  Tape tape = read_tape(command.file);
+  if (!command.cache.empty())
+    tape.cache = std::move(read_tape(command.cache).cache);
+  return tape;
+}
+
+ReplayOptions options_for(const ReplayCommand& command, const Tape& tape,
+                          ProgressLine& line) {
+  ReplayOptions options = command.options;
+  options.threads = static_cast<int>(command.common.threads);
+  options.progress = line.callback();
+  if (!command.steps.empty()) {
+    const StepRange range = step_range(command.steps, tape);
+    options.first_step = range.first;
+    options.last_step = range.last;
+  }
+  return options;
+}
+
+// What contradicts itself is best seen by the rules.
+ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
+  ProgressLine line("replay " + command.file, command.common);
+  const ReplayOptions options = options_for(command, tape, line);
+  try {
+    ReplayReport report = replay(tape, options);
+    line.print_time();
+    return report;
+  } catch (const Error& error) {
+    ErrorParts parts = error.parts();
+    if (parts.hint.empty()) parts.hint = "Try: kvtape validate " + command.file;
+    throw Error(parts).in_file(command.file);
+  }
+}
+
+std::string text_of(const ReplayReport& report, const ReplayCommand& command) {
+  if (command.common.quiet) return "";
+  if (command.common.json) return replay_json(report, command.file);
+  return replay_text(report, command.file, style_of(command.common));
+}
+
+Outcome run_replay(const ReplayCommand& command) {
+  const Tape tape = opened(command);
+  const ReplayReport report = replayed(command, tape);
+  return {.status = report.success() ? kGood : kBad,
+          .out = text_of(report, command)};
+}
+
+void add_comparison(CLI::App& app, ReplayCommand& command) {
+  ReplayOptions& options = command.options;
+  add_choice(app,
+             {"--mode",
+              "What a write that the system would clamp is. \"checked\" (the "
+              "default) makes it a finding, \"faithful\" does as the system "
+              "does."},
+             kModes, [&options](std::size_t mode) {
+               options.mode = static_cast<ReplayOptions::Mode>(mode);
+             });
+  add_text(app,
+           {"--steps",
+            "Compare these steps only. Half open, as in Python: 10:20, :5, "
+            "-1: is the last one.",
+            "A:B"},
+           command.steps);
+  add_real(app,
+           {"--rtol",
+            "Relative tolerance. |actual - expected| may be atol + rtol * "
+            "|expected|. The default goes by the dtype of the cache (f16 1e-3, "
+            "bf16 1.6e-2, else 1.3e-6); 0 if only --atol is given.",
+            "R"},
+           options.rtol);
+  add_real(app,
+           {"--atol",
+            "Absolute tolerance. The default is 1e-5; 0 if only --rtol is "
+            "given.",
+            "A"},
+           options.atol);
+  add_flag(app, {"--fail-fast", "Stop after the first layer out of tolerance."},
+           options.fail_fast);
+}
+
+}  // namespace
+
+Action declare_replay(CLI::App& app) {
+  const auto command = std::make_shared<ReplayCommand>();
+  describe(app,
+           "Plays the recorded steps again: writes their keys and values to "
+           "the cache, computes attention in f32 from the recorded queries, "
+           "and compares with the recorded outputs and the recorded final "
+           "cache. The result is the same to the bit on any CPU and with any "
+           "number of threads.",
+           "kvtape replay run.h5                     the verdict\n"
+           "kvtape replay -v run.h5                  every step and layer\n"
+           "kvtape replay --steps 90:110 run.h5      a part of it\n");
+  add_file(app,
+           {.names = "FILE", .help = "A cache with a trace.", .value = "FILE"},
+           command->file);
+  add_text(app, {"--cache", "Take the cache from another file.", "FILE"},
+           command->cache);
+  add_comparison(app, *command);
+  add_report_options(app, command->common);
+  add_work_options(app, command->common);
+  return [command] { return run_replay(*command); };
+}
+
+}  // namespace kvtape::cli

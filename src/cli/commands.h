@@ -1,0 +1,49 @@
+// The commands of the program. A new one is a file cmd_x.cc and a row here.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace CLI {
+class App;
+}
+
+namespace kvtape::cli {
+
+/// Exit status.
+enum Status : int {
+  kGood = 0,     // sound, equal, done
+  kBad = 1,      // invalid, different, out of tolerance
+  kTrouble = 2,  // usage, unreadable, malformed, disk full
+};
+
+/// What a command ends with; `out` is for standard output.
+struct Outcome {
+  int status = kGood;
+  std::string out;
+};
+using Action = std::function<Outcome()>;
+
+/// Each declares the options of a command; the result runs it once they are
+/// parsed.
+Action declare_info(CLI::App& app);
+Action declare_validate(CLI::App& app);
+Action declare_replay(CLI::App& app);
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  Action (*declare)(CLI::App& app);
+};
+
+/// In the order of `--help`: look, check, run, change.
+inline constexpr std::array kCommands{
+    Command{"info", "Show what is inside cache files", declare_info},
+    Command{"validate", "Check whether caches are sound", declare_validate},
+    Command{"replay", "Play a trace again and compare the outputs",
+            declare_replay},
+};
+
+}  // namespace kvtape::cli
