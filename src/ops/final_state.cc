@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "ops/integer_rows.h"
 #include "ops/slab_copy.h"
 #include "ops/tensor_checks.h"
 
@@ -13,14 +14,34 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
+// Once it is said why not, nothing more is compared.
+bool comparable(const FinalComparison& comparison) {
+  return comparison.first.empty() || comparison.differing > 0;
+}
+
 std::string text_of(std::int64_t positions, std::int64_t heads,
                     std::int64_t dim) {
   return fmt::format("[{}, {}, {}]", positions, heads, dim);
 }
 
+std::string scheme_of(const Tensor& tensor) {
+  switch (tensor.quantization.scheme) {
+    case Quantization::Scheme::kNone:
+      return "none";
+    case Quantization::Scheme::kInt8:
+      return "8bit";
+    case Quantization::Scheme::kNF4:
+      return fmt::format("nf4 in blocks of {}", tensor.quantization.block_size);
+  }
+  return "?";
+}
+
 // Why a row cannot be compared, or nothing.
 std::string mismatch(const Tensor& recorded, const Tensor& start,
                      const PagedRows& rows) {
+  if (recorded.quantized() && scheme_of(recorded) != scheme_of(start))
+    return "quantization: expected " + scheme_of(recorded) + ", found " +
+           scheme_of(start);
   const DType dtype = start.quantized() ? start.dtype : rows.dtype();
   if (recorded.dtype != dtype)
     return "dtype: expected " + std::string(name(recorded.dtype)) + ", found " +
@@ -70,10 +91,10 @@ void compare_page(const PageComparison& page, FinalComparison& comparison) {
 
 void compare_rows(const Tensor& recorded, const Tensor& start, std::int64_t row,
                   PagedRows& rows, FinalComparison& comparison) {
-  if (!comparison.first.empty() && comparison.differing == 0) return;
-  comparison.first = comparison.differing > 0 ? comparison.first
-                                              : mismatch(recorded, start, rows);
-  if (!comparison.first.empty() && comparison.differing == 0) return;
+  if (!comparable(comparison)) return;
+  if (comparison.differing == 0)
+    comparison.first = mismatch(recorded, start, rows);
+  if (!comparable(comparison) || recorded.quantized()) return;
   SlabReader reader;
   std::vector<std::byte> actual;
   for (std::int64_t number = 0; number < rows.pages(); ++number) {
@@ -94,12 +115,87 @@ FinalComparison checked(const ReplayProblem& p, const Tensor& tensor,
                         const std::string& object) {
   check_tensor(tensor, object,
                {AxisKind::kPosition, AxisKind::kHead, AxisKind::kDim});
+  if (tensor.quantized())
+    check_quantized(tensor, object);
+  else
+    check_floats(tensor, object,
+                 {AxisKind::kPosition, AxisKind::kHead, AxisKind::kDim});
   FinalComparison comparison{.object = object};
   const std::int64_t rows = extent(tensor, AxisKind::kBatch);
   if (rows != p.rows)
     comparison.first = "rows: expected " + std::to_string(rows) + ", found " +
                        std::to_string(p.rows);
   return comparison;
+}
+
+// ---- quantized
+
+// Compares runs of `size` bytes, codes or scales, from row `first` on.
+void compare_bytes(const std::vector<std::byte>& expected,
+                   const std::vector<std::byte>& actual, std::int64_t size,
+                   const std::string& place, FinalComparison& comparison) {
+  const auto count = std::ssize(actual) / size;
+  comparison.compared += count;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (std::memcmp(expected.data() + i * size, actual.data() + i * size,
+                    at(size)) == 0)
+      continue;
+    if (comparison.differing++ == 0)
+      comparison.first = fmt::format("{} {}", place, i);
+  }
+}
+
+void compare_codes(const Tensor& recorded, std::int64_t first,
+                   const QuantizedRows& actual, FinalComparison& comparison) {
+  if (!comparable(comparison)) return;
+  const QuantizedRows expected(recorded, first, first + actual.rows());
+  const std::string from = fmt::format("from row {} on, ", first);
+  compare_bytes(expected.codes(), actual.codes(), 1, from + "byte of codes",
+                comparison);
+  compare_bytes(expected.scales(), actual.scales(),
+                bytes_per_element(recorded.dtype), from + "scale", comparison);
+}
+
+// ---- integers
+
+std::optional<FinalComparison> checked_integers(
+    const ReplayProblem& p, const std::optional<Tensor>& tensor,
+    const std::string& object, std::initializer_list<AxisKind> kinds) {
+  if (!tensor) return std::nullopt;
+  check_integers(*tensor, object, kinds);
+  FinalComparison comparison{.object = object};
+  const std::int64_t rows = extent(*tensor, AxisKind::kBatch);
+  if (rows != p.rows)
+    comparison.first = fmt::format("rows: expected {}, found {}", rows, p.rows);
+  return comparison;
+}
+
+// `what`: how the entries of a row are called, empty where there is but one.
+void compare_integers(const std::vector<std::int64_t>& expected,
+                      std::span<const std::int64_t> actual, std::int64_t row,
+                      const char* what, FinalComparison& comparison) {
+  if (!comparable(comparison)) return;
+  if (expected.size() != actual.size()) {
+    if (comparison.differing == 0)
+      comparison.first = fmt::format("entries of a row: expected {}, found {}",
+                                     expected.size(), actual.size());
+    return;
+  }
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    ++comparison.compared;
+    if (expected[i] == actual[i] || comparison.differing++ > 0) continue;
+    const std::string place =
+        *what == 0 ? std::string() : fmt::format(" {} {}", what, i);
+    comparison.first = fmt::format("row {}{}: expected {}, found {}", row,
+                                   place, expected[i], actual[i]);
+  }
+}
+
+void compare_entry(const Tensor& recorded, std::int64_t row,
+                   std::int64_t actual, FinalComparison& comparison) {
+  if (!comparable(comparison)) return;
+  const std::int64_t expected = integers(recorded)[at(row)];
+  compare_integers({expected}, {&actual, 1}, row, "", comparison);
 }
 
 }  // namespace
@@ -115,13 +211,11 @@ std::optional<FinalLayer> final_layer(const Tape& tape,
   if (recorded.key) layer.key = checked(p, *recorded.key, object + "/key");
   if (recorded.value)
     layer.value = checked(p, *recorded.value, object + "/value");
-  if (recorded.index) {
-    check_integers(*recorded.index, object + "/index", {});
-    check_equal(object + "/index", "rows", p.rows,
-                extent(*recorded.index, AxisKind::kBatch));
-    layer.index = integers(*recorded.index);
-    layer.index_comparison = FinalComparison{.object = object + "/index"};
-  }
+  layer.index = checked_integers(p, recorded.index, object + "/index", {});
+  layer.starts = checked_integers(p, recorded.starts, object + "/starts", {});
+  layer.slot_position =
+      checked_integers(p, recorded.slot_position, object + "/slot_position",
+                       {AxisKind::kPosition});
   return layer;
 }
 
@@ -134,20 +228,55 @@ void compare_final_row(const ReplayProblem& p, RowState& state,
   if (layer.value)
     compare_rows(*layer.recorded->value, *p.cache->value, row, state.value,
                  *layer.value);
-  if (!layer.index_comparison) return;
-  FinalComparison& comparison = *layer.index_comparison;
-  ++comparison.compared;
-  const std::int64_t expected = layer.index[at(row)];
-  if (expected != state.slots.index && comparison.differing++ == 0)
-    comparison.first = "row " + std::to_string(row) + ": expected " +
-                       std::to_string(expected) + ", found " +
-                       std::to_string(state.slots.index);
+  if (layer.index)
+    compare_entry(*layer.recorded->index, row, state.slots.index, *layer.index);
+  if (layer.starts)
+    compare_entry(*layer.recorded->starts, row, state.slots.starts,
+                  *layer.starts);
+  if (layer.slot_position && comparable(*layer.slot_position))
+    compare_integers(integer_row(layer.recorded->slot_position, row),
+                     state.slots.position, row, "position",
+                     *layer.slot_position);
+}
+
+void compare_final_codes(std::int64_t first,
+                         const std::optional<QuantizedRows>& key,
+                         const std::optional<QuantizedRows>& value,
+                         FinalLayer& layer) {
+  if (key && layer.key && layer.recorded->key->quantized())
+    compare_codes(*layer.recorded->key, first, *key, *layer.key);
+  if (value && layer.value && layer.recorded->value->quantized())
+    compare_codes(*layer.recorded->value, first, *value, *layer.value);
 }
 
 void add_final_layer(const FinalLayer& layer, ReplayReport& report) {
-  for (const auto* comparison :
-       {&layer.key, &layer.value, &layer.index_comparison})
+  for (const auto* comparison : {&layer.key, &layer.value, &layer.index,
+                                 &layer.starts, &layer.slot_position})
     if (*comparison) report.final_state.push_back(**comparison);
+}
+
+std::optional<FinalComparison> compare_final_mask(const Tape& tape) {
+  if (!tape.final_state || !tape.final_state->attention_mask)
+    return std::nullopt;
+  const Tensor& recorded = *tape.final_state->attention_mask;
+  FinalComparison comparison{.object = "/final/attention_mask"};
+  check_integers(recorded, comparison.object, {AxisKind::kPosition});
+  const auto& before = tape.cache.attention_mask;
+  const auto& tokens = tape.trace->token_mask;
+  const std::int64_t rows = extent(recorded, AxisKind::kBatch);
+  for (const auto* part : {&before, &tokens})
+    if (*part && extent(**part, AxisKind::kBatch) != rows)
+      comparison.first = fmt::format("rows: expected {}, found {}", rows,
+                                     extent(**part, AxisKind::kBatch));
+  for (std::int64_t row = 0; row < rows && comparable(comparison); ++row) {
+    auto mask = integer_row(before, row);
+    const auto added = integer_row(tokens, row);
+    mask.insert(mask.end(), added.begin(), added.end());
+    compare_integers(
+        integer_row(recorded, row, 0, extent(recorded, AxisKind::kPosition)),
+        mask, row, "position", comparison);
+  }
+  return comparison;
 }
 
 }  // namespace kvtape

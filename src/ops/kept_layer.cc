@@ -46,11 +46,40 @@ std::vector<Axis> output_axes(const ReplayProblem& p) {
   return axes;
 }
 
-void append_rows(PagedRows& rows, std::vector<std::byte>& bytes) {
-  const std::size_t before = bytes.size();
-  bytes.resize(before + at(rows.slots() * rows.heads() * rows.dim() *
-                           bytes_per_element(rows.dtype())));
-  rows.copy_to(bytes.data() + before);
+void append_rows(PagedRows& rows, KeptTensor& kept) {
+  kept.dtype = rows.dtype();
+  const std::size_t before = kept.bytes.size();
+  kept.bytes.resize(before + at(rows.slots() * rows.heads() * rows.dim() *
+                                bytes_per_element(rows.dtype())));
+  rows.copy_to(kept.bytes.data() + before);
+}
+
+void append_codes(const QuantizedRows& rows, KeptTensor& kept) {
+  kept.bytes.insert(kept.bytes.end(), rows.codes().begin(), rows.codes().end());
+  kept.scales.insert(kept.scales.end(), rows.scales().begin(),
+                     rows.scales().end());
+}
+
+// Codes and scales lie in one run each.
+Tensor quantized_tensor(const Tensor& like, std::vector<Axis> axes,
+                        KeptTensor kept) {
+  Tensor tensor{.dtype = like.dtype,
+                .axes = std::move(axes),
+                .quantization = like.quantization};
+  const int scale = bytes_per_element(like.dtype);
+  Quantization& q = tensor.quantization;
+  q.payload_count = std::ssize(kept.bytes);
+  q.scale_count = std::ssize(kept.scales) / scale;
+  tensor.source = make_source(std::move(kept.bytes), {q.payload_count}, 1);
+  q.scales = make_source(std::move(kept.scales), {q.scale_count}, scale);
+  return tensor;
+}
+
+Tensor kept_tensor(const Tensor& like, std::int64_t slots, KeptTensor kept) {
+  std::vector<Axis> axes = kept_axes(like, slots);
+  if (like.quantized())
+    return quantized_tensor(like, std::move(axes), std::move(kept));
+  return make_tensor(kept.dtype, std::move(axes), std::move(kept.bytes));
 }
 
 template <typename T>
@@ -89,13 +118,17 @@ void keep_outputs(const ReplayProblem& p, std::int64_t row, std::int64_t token,
       kept.output_dtype, to);
 }
 
-void keep_row(const ReplayProblem&, RowState& state, KeptLayer& kept) {
-  append_rows(state.key, kept.key);
-  append_rows(state.value, kept.value);
-  kept.key_dtype = state.key.dtype();
-  kept.value_dtype = state.value.dtype();
+void keep_row(const ReplayProblem& p, RowState& state, KeptLayer& kept) {
+  if (!p.cache->key->quantized()) append_rows(state.key, kept.key);
+  if (!p.cache->value->quantized()) append_rows(state.value, kept.value);
   kept.slots = state.slots.count();
   kept.index.push_back(static_cast<std::int32_t>(state.slots.index));
+}
+
+void keep_codes(const std::optional<QuantizedRows>& key,
+                const std::optional<QuantizedRows>& value, KeptLayer& kept) {
+  if (key) append_codes(*key, kept.key);
+  if (value) append_codes(*value, kept.value);
 }
 
 void put_kept_layer(const ReplayProblem& p, KeptLayer kept, Tape& tape) {
@@ -103,11 +136,8 @@ void put_kept_layer(const ReplayProblem& p, KeptLayer kept, Tape& tape) {
       make_tensor(kept.output_dtype, output_axes(p), std::move(kept.outputs));
   if (!tape.final_state) tape.final_state.emplace();
   LayerCache& layer = tape.final_state->layers[p.number];
-  layer.key = make_tensor(kept.key_dtype, kept_axes(*p.cache->key, kept.slots),
-                          std::move(kept.key));
-  layer.value =
-      make_tensor(kept.value_dtype, kept_axes(*p.cache->value, kept.slots),
-                  std::move(kept.value));
+  layer.key = kept_tensor(*p.cache->key, kept.slots, std::move(kept.key));
+  layer.value = kept_tensor(*p.cache->value, kept.slots, std::move(kept.value));
   layer.index =
       make_tensor(DType::kI32, batch_axes(*p.cache->key), bytes_of(kept.index));
 }

@@ -88,6 +88,7 @@ std::byte* PagedRows::writable(std::int64_t page) {
     state.written = true;
   }
   state.view = packed_slab(state.bytes.get(), dtype_, {slots, heads_, dim_});
+  state.changed = true;
   return state.bytes.get();
 }
 

@@ -51,6 +51,14 @@ class PagedRows {
   /// number of dtype(); pages keep theirs until they are written.
   void promote(DType dtype) { dtype_ = dtype; }
 
+  /// Whether a page was written, or moved, since it was settled.
+  bool changed(std::int64_t page) const {
+    return pages_[static_cast<std::size_t>(page)].changed;
+  }
+  void settle(std::int64_t page) {
+    pages_[static_cast<std::size_t>(page)].changed = false;
+  }
+
   /// Forgets pages outside [first, last) that can be read again.
   void drop_outside(std::int64_t first, std::int64_t last);
 
@@ -66,6 +74,7 @@ class PagedRows {
     std::shared_ptr<std::byte[]> bytes;  // null: lies in the source
     std::int64_t capacity = 0;           // of bytes, in slots
     bool written = false;                // differs from the source
+    bool changed = false;                // since it was settled
   };
 
   std::int64_t slots_of(std::int64_t page) const;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/final_state.h"
 #include "ops/growth.h"
 #include "ops/replay_layer.h"
 #include "ops/tensor_checks.h"
@@ -172,6 +173,8 @@ ReplayReport replay(const Tape& tape, const ReplayOptions& options) {
     report.replayed->final_state.reset();
   }
   replay_layers(problems, run);
+  if (const auto mask = compare_final_mask(tape))
+    report.final_state.push_back(*mask);
   report.doubling_steps = doubling_steps(step_errors(report));
   return report;
 }

@@ -7,6 +7,7 @@
 #include "ops/compare_outputs.h"
 #include "ops/final_state.h"
 #include "ops/kept_layer.h"
+#include "ops/quantized_rows.h"
 #include "ops/refused_write.h"
 #include "ops/row_state.h"
 #include "ops/slab_copy.h"
@@ -258,12 +259,37 @@ void replay_steps_of(const Layer& layer, RowState& state, std::int64_t first,
   count_done(layer, static_cast<std::int64_t>(tokens.size()));
 }
 
-std::int64_t replay_some_steps(const Layer& layer, std::vector<RowState>& rows,
+// Batch rows that are replayed together: one, or all where they share blocks
+// of codes.
+struct Group {
+  std::vector<RowState> rows;
+  std::optional<QuantizedRows> key;
+  std::optional<QuantizedRows> value;
+};
+
+void requantize(const Layer& layer, Group& group) {
+  const auto quantize = [&](std::optional<QuantizedRows>& quantized,
+                            PagedRows RowState::*what) {
+    if (!quantized) return;
+    std::vector<PagedRows*> rows;
+    for (RowState& state : group.rows) rows.push_back(&(state.*what));
+    quantized->requantize(rows, *layer.run.pool);
+  };
+  quantize(group.key, &RowState::key);
+  quantize(group.value, &RowState::value);
+  if (!group.key || !layer.p.rotate_keys) return;
+  for (RowState& state : group.rows)
+    refresh_rotated(layer.p, *layer.rotation, state, 0, state.key.slots());
+}
+
+std::int64_t replay_some_steps(const Layer& layer, Group& group,
                                std::int64_t step) {
-  const std::int64_t last =
-      rows.size() == 1 ? joined_end(layer, rows.front(), step) : step + 1;
-  for (RowState& state : rows) {
-    if (!layer.p.frozen || layer.p.in_cache) {
+  const ReplayProblem& p = layer.p;
+  const std::int64_t last = group.rows.size() == 1
+                                ? joined_end(layer, group.rows.front(), step)
+                                : step + 1;
+  for (RowState& state : group.rows) {
+    if (!p.frozen || p.in_cache) {
       replay_steps_of(layer, state, step, last);
       continue;
     }
@@ -272,29 +298,48 @@ std::int64_t replay_some_steps(const Layer& layer, std::vector<RowState>& rows,
     RowState passing = state;
     replay_steps_of(layer, passing, step, last);
   }
+  if (!p.frozen && !p.in_cache) requantize(layer, group);
   return last;
 }
 
-RowState open_row(const Layer& layer, std::int64_t row) {
+Group open_group(const Layer& layer, std::int64_t first, std::int64_t last) {
   const ReplayProblem& p = layer.p;
-  RowState state = row_state(p, row);
-  if (!p.rotate_keys) return state;
-  state.rotated.emplace(DType::kF32, p.extent, p.key_heads, p.key_dim);
-  refresh_rotated(p, *layer.rotation, state, 0, p.extent);
-  return state;
+  Group group;
+  if (p.cache->key->quantized()) group.key.emplace(*p.cache->key, first, last);
+  if (p.cache->value->quantized())
+    group.value.emplace(*p.cache->value, first, last);
+  for (std::int64_t row = first; row < last; ++row) {
+    RowState state = row_state(p, row);
+    if (group.key) state.key = group.key->dequantized(row - first);
+    if (group.value) state.value = group.value->dequantized(row - first);
+    if (p.rotate_keys) {
+      state.rotated.emplace(DType::kF32, p.extent, p.key_heads, p.key_dim);
+      refresh_rotated(p, *layer.rotation, state, 0, p.extent);
+    }
+    group.rows.push_back(std::move(state));
+  }
+  return group;
 }
 
 void replay_rows(const Layer& layer, std::int64_t first, std::int64_t last) {
-  std::vector<RowState> rows;
-  for (std::int64_t row = first; row < last; ++row)
-    rows.push_back(open_row(layer, row));
+  Group group = open_group(layer, first, last);
   for (std::int64_t step = 0; step < layer.last_step;)
-    step = replay_some_steps(layer, rows, step);
-  for (RowState& state : rows) {
+    step = replay_some_steps(layer, group, step);
+  for (RowState& state : group.rows) {
     if (layer.final_layer != nullptr)
       compare_final_row(layer.p, state, *layer.final_layer);
     if (layer.kept != nullptr) keep_row(layer.p, state, *layer.kept);
   }
+  if (layer.final_layer != nullptr)
+    compare_final_codes(first, group.key, group.value, *layer.final_layer);
+  if (layer.kept != nullptr) keep_codes(group.key, group.value, *layer.kept);
+}
+
+// Rows that can be replayed one after the other.
+std::int64_t rows_together(const ReplayProblem& p) {
+  for (const auto* tensor : {&p.cache->key, &p.cache->value})
+    if ((*tensor)->quantized() && !rows_are_apart(**tensor)) return p.rows;
+  return 1;
 }
 
 // The layer is replayed up to a refused write only.
@@ -331,8 +376,9 @@ void replay_layer(ReplayRun& run, const ReplayProblem& p,
   if (run.options->keep) kept = kept_layer(p);
   layer.final_layer = final_state && !refused ? &*final_state : nullptr;
   layer.kept = kept && !refused ? &*kept : nullptr;
-  for (std::int64_t row = 0; row < p.rows; ++row)
-    replay_rows(layer, row, row + 1);
+  const std::int64_t together = rows_together(p);
+  for (std::int64_t row = 0; row < p.rows; row += together)
+    replay_rows(layer, row, row + together);
   if (layer.final_layer != nullptr) add_final_layer(*final_state, *run.report);
   if (layer.kept != nullptr)
     put_kept_layer(p, std::move(*kept), *run.report->replayed);

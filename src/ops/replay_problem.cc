@@ -29,28 +29,6 @@ std::vector<std::int64_t> per_row(const ReplayProblem& p, const Tensor& tensor,
 
 // ---- the cache
 
-void check_quantized(const Tensor& tensor, const std::string& object) {
-  const Quantization& q = tensor.quantization;
-  const std::int64_t elements = element_count(tensor);
-  const std::int64_t dim = extent(tensor, AxisKind::kDim);
-  const bool int8 = q.scheme == Quantization::Scheme::kInt8;
-  if (!q.scales) contradiction(object, "scales", "present", "none");
-  if (!int8 && (q.block_size < 1 || elements % q.block_size != 0))
-    contradiction(object, "block_size",
-                  "a divisor of " + std::to_string(elements),
-                  std::to_string(q.block_size));
-  check_equal(object, "codes", int8 ? elements : (elements + 1) / 2,
-              q.payload_count);
-  check_equal(object, "scales", elements / (int8 ? dim : q.block_size),
-              q.scale_count);
-  if (bytes_per_element(q.payload_dtype) != 1)
-    contradiction(object, "data dtype", "one byte",
-                  std::string(name(q.payload_dtype)));
-  if (!is_float(q.scale_dtype))
-    contradiction(object, "scale dtype", "floating point",
-                  std::string(name(q.scale_dtype)));
-}
-
 void check_stored(const Tensor& tensor, const std::string& object) {
   check_tensor(tensor, object,
                {AxisKind::kPosition, AxisKind::kHead, AxisKind::kDim});
@@ -285,8 +263,6 @@ std::optional<std::string> missing_for_replay(const Tape& tape,
   const auto& traced = tape.trace->layers.at(number);
   if (!cached->second.key) return "/" + layer + "/key: missing";
   if (!cached->second.value) return "/" + layer + "/value: missing";
-  if (cached->second.key->quantized() || cached->second.value->quantized())
-    return "/" + layer + ": quantized layers are not replayed";
   if (!traced.query) return "/trace/" + layer + "/query: missing";
   if (tape.trace->keys_in == Trace::KeysIn::kCache) return std::nullopt;
   if (!traced.key) return "/trace/" + layer + "/key: missing";

@@ -72,6 +72,38 @@ void check_layer(const Tensor& tensor, const std::string& object) {
   }
 }
 
+void check_source(const SlabSource& source, const std::string& object,
+                  std::int64_t bytes) {
+  const auto found = source.bytes();
+  if (!found.empty())
+    check_equal(object, "bytes", bytes,
+                static_cast<std::int64_t>(found.size()));
+}
+
+void check_scales(const Tensor& tensor, const std::string& object,
+                  std::int64_t scales) {
+  const Quantization& q = tensor.quantization;
+  if (!q.scales) contradiction(object, "scales", "present", "none");
+  check_equal(object, "scales", scales, q.scale_count);
+  if (q.scale_dtype != tensor.dtype || tensor.dtype == DType::kF64)
+    contradiction(object, "dtype of scales",
+                  "that of the tensor: f32, f16 or bf16",
+                  std::string(name(q.scale_dtype)));
+  check_source(*q.scales, object, scales * bytes_per_element(q.scale_dtype));
+}
+
+// Codes of a tensor without batch axes that are last, or layers, would lie in
+// another order than batch, position, head, dim.
+void check_order(const Tensor& tensor, const std::string& object) {
+  AxisKind last = AxisKind::kBatch;
+  for (const Axis& axis : tensor.axes) {
+    if (axis.kind < last || axis.kind == AxisKind::kLayer)
+      contradiction(object, "axes", "batch, position, head, dim",
+                    shape_text(tensor));
+    last = axis.kind;
+  }
+}
+
 }  // namespace
 
 void contradiction(const std::string& object, const std::string& field,
@@ -127,6 +159,29 @@ void check_floats(const Tensor& tensor, const std::string& object,
                   std::string(name(tensor.dtype)));
   if (tensor.quantized())
     contradiction(object, "quantization", "none", "quantized");
+}
+
+void check_quantized(const Tensor& tensor, const std::string& object) {
+  const Quantization& q = tensor.quantization;
+  const std::int64_t elements = element_count(tensor);
+  check_order(tensor, object);
+  if (bytes_per_element(q.payload_dtype) != 1)
+    contradiction(object, "dtype of data", "one byte",
+                  std::string(name(q.payload_dtype)));
+  std::int64_t codes = elements;
+  std::int64_t block = extent(tensor, AxisKind::kDim);
+  if (q.scheme == Quantization::Scheme::kNF4) {
+    codes = elements / 2;
+    block = q.block_size;
+    if (block < 1 || elements % block != 0 || elements % 2 != 0)
+      contradiction(object, "block_size",
+                    "a divisor of an even number of elements, " +
+                        std::to_string(elements),
+                    std::to_string(block));
+  }
+  check_equal(object, "data", codes, q.payload_count);
+  check_source(*tensor.source, object, codes);
+  check_scales(tensor, object, elements / block);
 }
 
 }  // namespace kvtape

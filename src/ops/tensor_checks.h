@@ -42,4 +42,8 @@ void check_integers(const Tensor& tensor, const std::string& object,
 void check_floats(const Tensor& tensor, const std::string& object,
                   std::initializer_list<AxisKind> kinds);
 
+/// Of a quantized tensor that passed check_tensor: codes and scales are as many
+/// as its shape asks for, of a dtype that EasyDeL quantizes.
+void check_quantized(const Tensor& tensor, const std::string& object);
+
 }  // namespace kvtape

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/quantized.h"
 #include "ops/slab_copy.h"
 
 namespace kvtape::tests {
@@ -173,6 +174,42 @@ std::int64_t tokens_of(const TapeShape& shape) {
   std::int64_t tokens = 0;
   for (std::int64_t length : shape.steps) tokens += length;
   return tokens;
+}
+
+Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
+                 std::int64_t block) {
+  const bool int8 = scheme == Quantization::Scheme::kInt8;
+  std::vector<float> values;
+  for (double value : doubles(tensor))
+    values.push_back(static_cast<float>(value));
+  const std::int64_t count = std::ssize(values);
+  const std::int64_t dim = tensor.axes.back().size;
+  const std::int64_t scales = count / (int8 ? dim : block);
+  const int size = bytes_per_element(tensor.dtype);
+  const auto element = tensor.dtype == DType::kF16    ? kernels::Element::kF16
+                       : tensor.dtype == DType::kBF16 ? kernels::Element::kBF16
+                                                      : kernels::Element::kF32;
+  std::vector<std::byte> codes(at(int8 ? count : count / 2));
+  std::vector<std::byte> scale(at(scales * size));
+  if (int8)
+    kernels::quantize_int8(values.data(), element, scales, dim,
+                           reinterpret_cast<std::int8_t*>(codes.data()),
+                           scale.data());
+  else
+    kernels::quantize_nf4(values.data(), element, block, count,
+                          reinterpret_cast<std::uint8_t*>(codes.data()),
+                          scale.data());
+  Tensor result = tensor;
+  Quantization& q = result.quantization;
+  q.scheme = scheme;
+  q.block_size = block;
+  q.payload_dtype = int8 ? DType::kI8 : DType::kU8;
+  q.payload_count = std::ssize(codes);
+  q.scale_count = scales;
+  q.scale_dtype = tensor.dtype;
+  result.source = make_source(std::move(codes), {q.payload_count}, 1);
+  q.scales = make_source(std::move(scale), {scales}, size);
+  return result;
 }
 
 Tensor unaddressable(const Tensor& tensor) {

@@ -55,6 +55,10 @@ std::vector<Axis> batch_axes(const TapeShape& shape);
 std::int64_t rows_of(const TapeShape& shape);
 std::int64_t tokens_of(const TapeShape& shape);
 
+/// A tensor in the usual order of axes, quantized. block: of NF4.
+Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
+                 std::int64_t block);
+
 /// The same tensor behind a source whose bytes cannot be addressed.
 Tensor unaddressable(const Tensor& tensor);
 

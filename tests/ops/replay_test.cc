@@ -7,6 +7,7 @@
 #include "kvtape/error.h"
 #include "random_tape.h"
 #include "reference/replay64.h"
+#include "reference/storage64.h"
 
 namespace kvtape {
 namespace {
@@ -70,8 +71,8 @@ ReplayReport check(Tape tape, Mode mode = Mode::kChecked,
     CHECK(difference(outputs, layer.output) <=
           relative * largest(layer.output));
     const LayerCache& kept = report.replayed->final_state->layers.at(number);
-    CHECK(doubles(*kept.key) == layer.key);
-    CHECK(doubles(*kept.value) == layer.value);
+    CHECK(reference::elements(*kept.key) == layer.key);
+    CHECK(reference::elements(*kept.value) == layer.value);
     CHECK(integers(*kept.index) == layer.index);
   }
   return report;
@@ -270,6 +271,67 @@ TEST_CASE("sources that cannot be addressed give the same") {
   trace.query = tests::unaddressable(*trace.query);
   trace.key = tests::unaddressable(*trace.key);
   check(tape);
+}
+
+void quantize(Tape& tape, Quantization::Scheme scheme, std::int64_t block) {
+  for (auto* tensor :
+       {&tape.cache.layers.at(0).key, &tape.cache.layers.at(0).value})
+    *tensor = tests::quantized(**tensor, scheme, block);
+}
+
+// The kept state, recorded, is what a second replay finds, codes and all.
+void check_recorded_codes(const Tape& tape) {
+  Tape again = *replay(tape, {.keep = true}).replayed;
+  CHECK(replay(again).success());
+  Tensor& key = *again.final_state->layers.at(0).key;
+  const auto old = key.source->bytes();
+  std::vector<std::byte> codes(old.begin(), old.end());
+  codes[7] ^= std::byte{1};
+  const std::int64_t count = std::ssize(codes);
+  key.source = make_source(std::move(codes), {count}, 1);
+  const ReplayReport report = replay(again);
+  CHECK(report.final_state[0].differing == 1);
+  CHECK(report.final_state[0].first == "from row 0 on, byte of codes 7");
+}
+
+TEST_CASE("quantized caches are quantized again after every step") {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
+    for (Layout layout : {Layout::kLinear, Layout::kRing, Layout::kShift})
+      for (std::int64_t block : {0, 2, 4, 5, 6, 8, 10, 24}) {
+        Tape tape = random_tape({.extent = 12,
+                                 .key_dim = 10,
+                                 .steps = {3, 1, 1, 2},
+                                 .index = {5, 3},
+                                 .dtype = dtype,
+                                 .trace_dtype = DType::kF32,
+                                 .layout = layout});
+        CAPTURE(name(dtype), static_cast<int>(layout), block);
+        quantize(tape,
+                 block == 0 ? Quantization::Scheme::kInt8
+                            : Quantization::Scheme::kNF4,
+                 block);
+        check(tape);
+        check_recorded_codes(tape);
+        tape.cache.layers.at(0).frozen = true;
+        check(tape);
+      }
+}
+
+TEST_CASE("a quantized cache of several pages, with rotary embedding") {
+  for (std::int64_t block : {0, 4}) {
+    Tape tape = random_tape({.extent = 1100,
+                             .steps = {3, 1, 1, 2},
+                             .index = {509, 1022},
+                             .dtype = DType::kF16});
+    quantize(
+        tape,
+        block == 0 ? Quantization::Scheme::kInt8 : Quantization::Scheme::kNF4,
+        block);
+    tape.cache.rotary = {.keys_rotated = false,
+                         .queries_rotated = false,
+                         .style = RotaryStyle::kHalf};
+    check(tape);
+  }
 }
 
 TEST_CASE("clamped writes: a finding, or what the system does") {
