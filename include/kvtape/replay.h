@@ -13,7 +13,9 @@
 
 namespace kvtape {
 
-/// `|actual - expected| <= atol + rtol * |expected|`
+/// `|actual - expected| <= atol + rtol * |expected|`: actual is the computed
+/// output in f32, not rounded to the dtype of the recorded one. NaN is equal to
+/// NaN, an infinity to itself, and neither is near anything else.
 struct Tolerance {
   double rtol = 0;
   double atol = 0;
@@ -67,7 +69,9 @@ struct FinalComparison {
   std::string object;  // "/final/layers/0/key"
   std::int64_t compared = 0;
   std::int64_t differing = 0;  // elements, by bits
-  std::string first;           // "row 0 position 5 head 1 dim 2", or why not
+  /// "row 0 position 5 head 1 dim 2"; with nothing differing: why it could not
+  /// be compared. Empty: equal.
+  std::string first;
 };
 
 struct ReplayReport {
@@ -77,7 +81,9 @@ struct ReplayReport {
   std::int64_t rows = 0;
   std::int64_t query_heads = 0;
   ReplayOptions::Mode mode = ReplayOptions::Mode::kChecked;
-  DType cache_dtype = DType::kF32;  // decides the default tolerance
+  /// Decides the default tolerance: the coarsest dtype of the keys, values and
+  /// recorded outputs that are replayed (f64, f32, f16, bf16).
+  DType cache_dtype = DType::kF32;
   Tolerance tolerance;
   std::int64_t compared = 0;  // output elements
   std::int64_t out_of_tolerance = 0;

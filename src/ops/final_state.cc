@@ -198,6 +198,12 @@ void compare_entry(const Tensor& recorded, std::int64_t row,
   compare_integers({expected}, {&actual, 1}, row, "", comparison);
 }
 
+bool all_frozen(const Tape& tape) {
+  for (const auto& [number, layer] : tape.cache.layers)
+    if (!layer.frozen.value_or(false)) return false;
+  return !tape.cache.layers.empty();
+}
+
 }  // namespace
 
 std::optional<FinalLayer> final_layer(const Tape& tape,
@@ -262,12 +268,19 @@ std::optional<FinalComparison> compare_final_mask(const Tape& tape) {
   FinalComparison comparison{.object = "/final/attention_mask"};
   check_integers(recorded, comparison.object, {AxisKind::kPosition});
   const auto& before = tape.cache.attention_mask;
-  const auto& tokens = tape.trace->token_mask;
+  // A frozen cache takes no masks either.
+  const auto tokens = all_frozen(tape) ? std::nullopt : tape.trace->token_mask;
   const std::int64_t rows = extent(recorded, AxisKind::kBatch);
-  for (const auto* part : {&before, &tokens})
-    if (*part && extent(**part, AxisKind::kBatch) != rows)
+  const auto check = [&](const std::optional<Tensor>& part,
+                         const std::string& object, AxisKind kind) {
+    if (!part) return;
+    check_integers(*part, object, {kind});
+    if (extent(*part, AxisKind::kBatch) != rows)
       comparison.first = fmt::format("rows: expected {}, found {}", rows,
-                                     extent(**part, AxisKind::kBatch));
+                                     extent(*part, AxisKind::kBatch));
+  };
+  check(before, "/attention_mask", AxisKind::kPosition);
+  check(tokens, "/trace/token_mask", AxisKind::kToken);
   for (std::int64_t row = 0; row < rows && comparable(comparison); ++row) {
     auto mask = integer_row(before, row);
     const auto added = integer_row(tokens, row);

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "ops/elementary.h"
+#include "kernels/elementary.h"
 
 namespace kvtape {
 namespace {
@@ -35,7 +35,7 @@ std::optional<double> doubling_steps(const std::vector<double>& errors) {
   for (std::size_t step = 0; step < errors.size(); ++step) {
     if (!std::isfinite(errors[step])) return std::nullopt;
     if (errors[step] > 0)
-      add(sums, static_cast<double>(step), log2_of(errors[step]));
+      add(sums, static_cast<double>(step), kernels::log2(errors[step]));
   }
   if (sums.n < kLeastErrors) return std::nullopt;
   const double xx = sums.xx - sums.x * sums.x / sums.n;

@@ -77,10 +77,10 @@ std::vector<float> queries(const Layer& layer, const RowState& state,
       reader.read(*p.layer->query, state.row, tokens.front().token, count),
       DType::kF32, reinterpret_cast<std::byte*>(result.data()));
   if (!p.rotate_queries) return result;
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    layer.rotation->apply(
-        tokens[i].rotary, p.attention.query_heads, p.key_dim,
-        result.data() + static_cast<std::int64_t>(i) * floats);
+  std::vector<std::int64_t> positions;
+  for (const Standing& token : tokens) positions.push_back(token.rotary);
+  layer.rotation->apply(positions, p.attention.query_heads, p.key_dim,
+                        result.data());
   return result;
 }
 

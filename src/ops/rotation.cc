@@ -1,7 +1,7 @@
-// Rotary embedding: angles in double precision, one rounding at the end.
+// Rotary embedding of whole slabs.
 #include "ops/rotation.h"
 
-#include "ops/elementary.h"
+#include "kernels/rotary.h"
 
 namespace kvtape {
 
@@ -9,32 +9,20 @@ Rotation::Rotation(const Rotary& rotary)
     : style_(rotary.style),
       factor_(rotary.attention_factor),
       frequencies_(rotary.inv_freq) {
-  if (!frequencies_.empty()) return;
-  const double octaves = log2_of(rotary.theta);
-  for (std::int64_t pair = 0; pair < rotary.dims / 2; ++pair)
-    frequencies_.push_back(exp2_of(-2.0 * static_cast<double>(pair) /
-                                   static_cast<double>(rotary.dims) * octaves));
+  if (frequencies_.empty())
+    frequencies_ = kernels::inverse_frequencies(rotary.theta, rotary.dims);
 }
 
-void Rotation::apply(std::int64_t position, std::int64_t heads,
-                     std::int64_t dim, float* vectors) const {
-  const auto pairs = static_cast<std::int64_t>(frequencies_.size());
-  const bool half = style_ == RotaryStyle::kHalf;
-  for (std::int64_t pair = 0; pair < pairs; ++pair) {
-    const SinCos turn =
-        sin_cos_of(static_cast<double>(position) *
-                   frequencies_[static_cast<std::size_t>(pair)]);
-    const double cosine = turn.cos * factor_;
-    const double sine = turn.sin * factor_;
-    float* first = vectors + (half ? pair : 2 * pair);
-    float* second = half ? first + pairs : first + 1;
-    for (std::int64_t head = 0; head < heads; ++head) {
-      const double a = static_cast<double>(first[head * dim]);
-      const double b = static_cast<double>(second[head * dim]);
-      first[head * dim] = static_cast<float>(a * cosine - b * sine);
-      second[head * dim] = static_cast<float>(b * cosine + a * sine);
-    }
-  }
+void Rotation::apply(std::span<const std::int64_t> positions,
+                     std::int64_t heads, std::int64_t dim,
+                     float* vectors) const {
+  const auto table = kernels::rotary_table(positions, frequencies_, factor_);
+  const auto rotate = style_ == RotaryStyle::kHalf
+                          ? kernels::rotate_half
+                          : kernels::rotate_interleaved;
+  for (std::int64_t at = 0; at < std::ssize(positions); ++at)
+    for (std::int64_t head = 0; head < heads; ++head, vectors += dim)
+      rotate(table, at, vectors);
 }
 
 }  // namespace kvtape

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kvtape/attention.h"
@@ -13,9 +14,9 @@ class Rotation {
   /// Requires dims even and not above the dimension of the vectors.
   explicit Rotation(const Rotary& rotary);
 
-  /// Rotates the vectors of one position, [head, dim], in place.
-  void apply(std::int64_t position, std::int64_t heads, std::int64_t dim,
-             float* vectors) const;
+  /// Rotates vectors [position, head, dim] in place.
+  void apply(std::span<const std::int64_t> positions, std::int64_t heads,
+             std::int64_t dim, float* vectors) const;
 
  private:
   RotaryStyle style_;

@@ -141,9 +141,10 @@ void refresh_rotated(const ReplayProblem& p, const Rotation& rotation,
     rows.resize(static_cast<std::size_t>(count * floats));
     auto* bytes = reinterpret_cast<std::byte*>(rows.data());
     copy_slab(cut(page, slot % kSpan, count), DType::kF32, bytes);
-    for (std::int64_t i = 0; i < count; ++i)
-      rotation.apply(state.slots.rotary[static_cast<std::size_t>(slot + i)],
-                     p.key_heads, p.key_dim, rows.data() + i * floats);
+    rotation.apply(std::span(state.slots.rotary)
+                       .subspan(static_cast<std::size_t>(slot),
+                                static_cast<std::size_t>(count)),
+                   p.key_heads, p.key_dim, rows.data());
     state.rotated->write(
         slot, packed_slab(bytes, DType::kF32, {count, p.key_heads, p.key_dim}));
     slot += count;

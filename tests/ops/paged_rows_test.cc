@@ -3,9 +3,7 @@
 #include "ops/paged_rows.h"
 
 #include <catch2/catch.hpp>
-#include <cmath>
 
-#include "ops/elementary.h"
 #include "ops/slab_copy.h"
 #include "random_tape.h"
 
@@ -156,24 +154,6 @@ TEST_CASE("slots of its own are zero") {
   PagedRows none(DType::kF32, 0, kHeads, kDim);
   CHECK(none.pages() == 0);
   CHECK(numbers(none).empty());
-}
-
-TEST_CASE("elementary functions agree with the C library to 1e-15") {
-  tests::Numbers random(3);
-  for (int i = 0; i < 20000; ++i) {
-    const double exponent = random.next() * 300;
-    const double x = std::exp2(exponent);
-    CHECK(std::fabs(log2_of(x) - std::log2(x)) <= 1e-13);
-    CHECK(std::fabs(exp2_of(exponent) / x - 1) <= 1e-15);
-    const double angle = std::exp2(random.next() * 28);
-    const SinCos turn = sin_cos_of(i % 2 == 0 ? angle : -angle);
-    CHECK(std::fabs(turn.cos - std::cos(angle)) <= 1e-15);
-    CHECK(std::fabs(turn.sin - std::sin(i % 2 == 0 ? angle : -angle)) <= 1e-15);
-  }
-  CHECK(log2_of(1) == 0);
-  CHECK(exp2_of(0) == 1);
-  CHECK(sin_cos_of(0).sin == 0);
-  CHECK(sin_cos_of(0).cos == 1);
 }
 
 }  // namespace

@@ -137,6 +137,32 @@ TEST_CASE("numbers out of range") {
   });
 }
 
+TEST_CASE("quantized tensors with too little of something") {
+  const auto key = [](Tape& t, Quantization::Scheme scheme) -> Tensor& {
+    Tensor& tensor = *layer(t).key;
+    return tensor = tests::quantized(tensor, scheme, 4);
+  };
+  const auto int8 = Quantization::Scheme::kInt8;
+  const auto nf4 = Quantization::Scheme::kNF4;
+  const std::string object = "/layers/0/key";
+  refuses(object, "scales",
+          [&](Tape& t) { key(t, int8).quantization.scales.reset(); });
+  refuses(object, "scales",
+          [&](Tape& t) { --key(t, int8).quantization.scale_count; });
+  refuses(object, "data",
+          [&](Tape& t) { ++key(t, nf4).quantization.payload_count; });
+  refuses(object, "bytes", [&](Tape& t) {
+    key(t, nf4).source = make_source(std::vector<std::byte>(3), {3}, 1);
+  });
+  refuses(object, "block_size",
+          [&](Tape& t) { key(t, nf4).quantization.block_size = 7; });
+  refuses(object, "dtype of scales",
+          [&](Tape& t) { key(t, nf4).quantization.scale_dtype = DType::kF16; });
+  refuses(object, "axes", [&](Tape& t) {
+    std::swap(key(t, int8).axes[1], layer(t).key->axes[2]);
+  });
+}
+
 TEST_CASE("tensors that are none") {
   refuses("/layers/0/key", "data",
           [](Tape& t) { layer(t).key->source.reset(); });

@@ -227,6 +227,38 @@ TEST_CASE("a final state of another dtype or shape is no success") {
   CHECK_FALSE(report.success());
 }
 
+TEST_CASE("final starts, slot positions and masks are compared") {
+  const auto row = [](AxisKind kind, const std::vector<std::int64_t>& values) {
+    return int_tensor({{AxisKind::kBatch, "batch", 1},
+                       {kind, "position", std::ssize(values)}},
+                      values);
+  };
+  Tape tape = recorded(
+      {.batch = {1}, .extent = 4, .index = {2}, .layout = Layout::kRing});
+  LayerCache& layer = tape.final_state->layers.at(0);
+  layer.starts = int_tensor({{AxisKind::kBatch, "batch", 1}}, {0});
+  layer.slot_position = row(AxisKind::kPosition, {4, 5, 6, 3});
+  tape.trace->token_mask = row(AxisKind::kToken, {1, 1, 1, 1, 1});
+  tape.cache.attention_mask = row(AxisKind::kPosition, {1, 1});
+  tape.final_state->attention_mask =
+      row(AxisKind::kPosition, {1, 1, 1, 1, 1, 1, 1});
+  ReplayReport report = replay(tape);
+  CHECK(report.success());
+  REQUIRE(report.final_state.size() == 6);
+  CHECK(report.final_state[4].object == "/final/layers/0/slot_position");
+  CHECK(report.final_state[4].compared == 4);
+  CHECK(report.final_state[5].object == "/final/attention_mask");
+  CHECK(report.final_state[5].compared == 7);
+  layer.starts = int_tensor({{AxisKind::kBatch, "batch", 1}}, {1});
+  layer.slot_position = row(AxisKind::kPosition, {4, 5, 2, 3});
+  tape.final_state->attention_mask = row(AxisKind::kPosition, {1, 1, 1});
+  report = replay(tape);
+  CHECK(report.final_state[3].first == "row 0: expected 1, found 0");
+  CHECK(report.final_state[4].first == "row 0 position 2: expected 2, found 6");
+  CHECK(report.final_state[5].first == "entries of a row: expected 3, found 7");
+  CHECK_FALSE(report.success());
+}
+
 TEST_CASE("NaN payloads of a final state are compared") {
   Tape tape = random_tape({});
   Tensor& key = *tape.cache.layers.at(0).key;
