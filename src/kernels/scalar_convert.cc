@@ -85,7 +85,8 @@ void scalar_narrow_f64(const double* data, std::int64_t count, Element element,
 void scalar_narrow_f32(const float* data, std::int64_t count, Element element,
                        std::byte* out) {
   if (element == Element::kF32) {
-    std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
+    const auto* bytes = reinterpret_cast<const std::byte*>(data);
+    std::copy_n(bytes, count * bytes_of(element), out);
     return;
   }
   for (std::int64_t i = 0; i < count; ++i) {

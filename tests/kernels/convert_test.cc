@@ -129,7 +129,7 @@ TEST_CASE("conversions of both kernels agree to the bit", "[convert]") {
     const std::byte* at = data.data() + 1;
     for (const Element element : kElements) {
       const std::int64_t stride = round % 2 == 0 ? 1 : 3;
-      std::vector<float> a(static_cast<std::size_t>(count));
+      std::vector<float> a(static_cast<std::size_t>(count + 1));
       std::vector<float> b(a);
       kScalar.widen(at, element, stride, count, a.data());
       active().widen(at, element, stride, count, b.data());
