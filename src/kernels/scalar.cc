@@ -10,7 +10,9 @@
 #include "kernels/polynomials.h"
 #include "kernels/scalar_convert.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+// Clones are chosen while the program is loaded, before the thread sanitizer
+// is ready: it would crash there.
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_THREAD__)
 #define KVTAPE_CLONED __attribute__((target_clones("default", "fma")))
 #else
 #define KVTAPE_CLONED
