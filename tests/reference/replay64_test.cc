@@ -1,10 +1,15 @@
-// The reference itself, by hand where one can follow it.
+// The reference itself: by hand where one can follow it, and by the recorded
+// results of the real systems' code (testdata/goldens).
 #include "reference/replay64.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
+#include "kvtape/io.h"
 #include "reference/storage64.h"
 
 using namespace kvtape;
@@ -185,4 +190,61 @@ TEST_CASE("storing rounds") {
   CHECK(nf4[1] == -2.0);
   CHECK(nf4[2] == Approx(2 * 0.07958029955625534));
   CHECK(nf4[3] == 0.0);
+}
+
+namespace {
+
+// testdata/goldens: what the real systems' code gave, written by to_hdf5.py.
+std::vector<std::filesystem::path> goldens() {
+  const char* testdata = std::getenv("KVTAPE_TESTDATA");
+  std::vector<std::filesystem::path> result;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           std::filesystem::path(testdata) / "goldens"))
+    if (entry.path().extension() == ".h5") result.push_back(entry.path());
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+// Absolute and relative. The systems computed in this dtype.
+double tolerance(DType dtype) {
+  if (dtype == DType::kF64) return 1e-9;
+  return dtype == DType::kF32 ? 1e-6 : 0.12;
+}
+
+void check_final(const Tape& tape, std::int64_t number,
+                 const reference::Layer64& layer) {
+  if (!tape.final_state || !tape.final_state->layers.contains(number)) return;
+  const LayerCache& last = tape.final_state->layers.at(number);
+  if (last.key) CHECK(doubles(*last.key) == layer.key);
+  if (last.value) CHECK(doubles(*last.value) == layer.value);
+  if (last.index) CHECK(integers(*last.index) == layer.index);
+}
+
+}  // namespace
+
+TEST_CASE("the real systems' results") {
+  const auto files = goldens();
+  REQUIRE(files.size() >= 29);
+  for (const auto& path : files) {
+    CAPTURE(path.filename().string());
+    const Tape tape = read_tape(path.string());
+    const bool faithful = path.stem().extension() == ".faithful";
+    const auto layers =
+        replay64(tape, faithful ? ReplayOptions::Mode::kFaithful
+                                : ReplayOptions::Mode::kChecked);
+    CHECK(layers.size() == tape.trace->layers.size());
+    for (const auto& [number, layer] : layers) {
+      CAPTURE(number);
+      CHECK(replay64(tape).at(number).refused.empty() != faithful);
+      const Tensor& recorded = tape.trace->layers.at(number).output.value();
+      const auto expected = doubles(recorded);
+      REQUIRE(layer.output.size() == expected.size());
+      double worst = 0;
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        worst = std::max(worst, std::fabs(layer.output[i] - expected[i]) /
+                                    (1 + std::fabs(expected[i])));
+      CHECK(worst <= tolerance(recorded.dtype));
+      check_final(tape, number, layer);
+    }
+  }
 }
