@@ -10,6 +10,7 @@
 #include "kvtape/replay.h"
 #include "kvtape/version.h"
 #include "ops/sample_plan.h"
+#include "ops/sample_quantize.h"
 #include "ops/sample_source.h"
 #include "ops/slab_copy.h"
 
@@ -88,7 +89,8 @@ Tensor cache_tensor(const SampleOptions& o, const SamplePlan& plan,
   Tensor tensor{.dtype = o.dtype, .axes = array.axes};
   if (o.stacked) tensor.layer = layer;
   tensor.source = sample_source(std::move(array));
-  return tensor;
+  if (o.quantization == Quantization::Scheme::kNone) return tensor;
+  return quantized(tensor, o.quantization, o.block_size);
 }
 
 LayerCache layer_cache(const SampleOptions& o, const SamplePlan& plan,

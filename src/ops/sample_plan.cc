@@ -110,8 +110,19 @@ void check_axes(const SampleOptions& o, std::int64_t value_heads) {
 }
 
 void check_quantization(const SampleOptions& o) {
-  if (o.quantization != Quantization::Scheme::kNone)
-    refuse("quantization", "none", "another");
+  if (o.quantization == Quantization::Scheme::kNone) return;
+  if (o.axes != SampleOptions{}.axes || o.stacked)
+    refuse("quantization", "axes batch,position,head,dim, not stacked", o.axes);
+  if (o.layout == Layout::kGrowing)
+    refuse("quantization", "a layout of fixed extent", "growing");
+  if (o.dtype == DType::kF64)
+    refuse("quantization", "dtype f32, f16 or bf16", "f64");
+  if (o.quantization == Quantization::Scheme::kInt8) return;
+  if (o.block_size < 1) refuse("block size", "at least 1", text(o.block_size));
+  for (const std::int64_t dims : {o.key_dim, o.value_dim})
+    if (dims % std::min(o.block_size, dims) != 0 || dims % 2 != 0)
+      refuse("block size", "a divisor of an even head dim, " + text(dims),
+             text(o.block_size));
 }
 
 std::int64_t slots_of(const SampleOptions& o) {

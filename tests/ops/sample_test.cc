@@ -197,6 +197,14 @@ std::vector<Case> storages() {
     for (const Layout layout : {Layout::kLinear, Layout::kGrowing})
       result.push_back(
           {std::string(name(dtype)), {.layout = layout, .dtype = dtype}});
+  using Scheme = Quantization::Scheme;
+  for (const Scheme scheme : {Scheme::kInt8, Scheme::kNF4})
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
+      result.push_back({"quantized " + std::string(name(dtype)),
+                        {.batch_size = 2,
+                         .dtype = dtype,
+                         .quantization = scheme,
+                         .block_size = 8}});
   return result;
 }
 
@@ -382,7 +390,11 @@ TEST_CASE("options that contradict each other are refused") {
       refused({.steps = 40, .layout = Layout::kRing, .keys_in_cache = true}) ==
       "keys in cache");
   CHECK(refused({.batch_size = std::int64_t{1} << 60}) == "sizes");
-  CHECK(refused({.quantization = Quantization::Scheme::kInt8}) ==
+  CHECK(refused({.key_dim = 12,
+                 .quantization = Quantization::Scheme::kNF4,
+                 .block_size = 8}) == "block size");
+  CHECK(refused({.layout = Layout::kGrowing,
+                 .quantization = Quantization::Scheme::kInt8}) ==
         "quantization");
 }
 

@@ -1,0 +1,97 @@
+#include "ops/sample_quantize.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/slab.h"
+#include "kernels/quantized.h"
+#include "ops/slab_copy.h"
+
+namespace kvtape {
+namespace {
+
+kernels::Element element_of(DType dtype) {
+  if (dtype == DType::kF16) return kernels::Element::kF16;
+  if (dtype == DType::kBF16) return kernels::Element::kBF16;
+  return kernels::Element::kF32;
+}
+
+// All numbers in C order of batch, position, head, dim.
+std::vector<float> floats(const Tensor& tensor) {
+  std::vector<float> result(static_cast<std::size_t>(element_count(tensor)));
+  const std::int64_t rows = extent(tensor, AxisKind::kBatch);
+  const std::int64_t slots = extent(tensor, AxisKind::kPosition);
+  const std::size_t per_row = result.size() / static_cast<std::size_t>(rows);
+  SlabReader reader;
+  for (std::int64_t row = 0; row < rows; ++row)
+    copy_slab(reader.read(tensor, row, 0, slots), DType::kF32,
+              reinterpret_cast<std::byte*>(
+                  result.data() + static_cast<std::size_t>(row) * per_row));
+  return result;
+}
+
+std::vector<std::int64_t> sizes_of(const Tensor& tensor) {
+  std::vector<std::int64_t> sizes;
+  for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
+  return sizes;
+}
+
+Tensor quantized_int8(const Tensor& tensor, const std::vector<float>& data) {
+  const std::int64_t dims = extent(tensor, AxisKind::kDim);
+  const auto count = static_cast<std::int64_t>(data.size());
+  const int scale_bytes = bytes_per_element(tensor.dtype);
+  std::vector<std::byte> codes(data.size());
+  std::vector<std::byte> scales(
+      static_cast<std::size_t>(count / dims * scale_bytes));
+  kernels::quantize_int8(data.data(), element_of(tensor.dtype), count / dims,
+                         dims, reinterpret_cast<std::int8_t*>(codes.data()),
+                         scales.data());
+  Tensor result = tensor;
+  std::vector<std::int64_t> sizes = sizes_of(tensor);
+  result.source = make_source(std::move(codes), sizes, 1);
+  sizes.back() = 1;
+  result.quantization = {
+      .scheme = Quantization::Scheme::kInt8,
+      .scales = make_source(std::move(scales), sizes, scale_bytes),
+      .scale_count = count / dims,
+      .scale_dtype = tensor.dtype,
+      .payload_dtype = DType::kI8,
+      .payload_count = count};
+  return result;
+}
+
+Tensor quantized_nf4(const Tensor& tensor, const std::vector<float>& data,
+                     std::int64_t block) {
+  const auto count = static_cast<std::int64_t>(data.size());
+  const int scale_bytes = bytes_per_element(tensor.dtype);
+  std::vector<std::byte> packed(data.size() / 2);
+  std::vector<std::byte> absmax(
+      static_cast<std::size_t>(count / block * scale_bytes));
+  kernels::quantize_nf4(data.data(), element_of(tensor.dtype), block, count,
+                        reinterpret_cast<std::uint8_t*>(packed.data()),
+                        absmax.data());
+  Tensor result = tensor;
+  result.source = make_source(std::move(packed), {count / 2}, 1);
+  result.quantization = {
+      .scheme = Quantization::Scheme::kNF4,
+      .block_size = block,
+      .scales = make_source(std::move(absmax), {count / block}, scale_bytes),
+      .scale_count = count / block,
+      .scale_dtype = tensor.dtype,
+      .payload_dtype = DType::kU8,
+      .payload_count = count / 2};
+  return result;
+}
+
+}  // namespace
+
+Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
+                 std::int64_t block_size) {
+  const std::vector<float> data = floats(tensor);
+  if (scheme == Quantization::Scheme::kInt8)
+    return quantized_int8(tensor, data);
+  return quantized_nf4(tensor, data,
+                       std::min(block_size, extent(tensor, AxisKind::kDim)));
+}
+
+}  // namespace kvtape
