@@ -37,11 +37,13 @@ Storage storage_of(const StoredObject& object) {
 }
 
 // A contiguous dataset: addressable, unless its bytes must be swapped.
-class MappedSource final : public SlabSource {
+class MappedSource final : public FileSource {
  public:
-  MappedSource(std::shared_ptr<const MappedFile> mapped,
+  MappedSource(std::shared_ptr<const InputFile> input,
+               std::shared_ptr<const MappedFile> mapped,
                const StoredObject& object, std::vector<std::int64_t> sizes)
-      : mapped_(std::move(mapped)),
+      : FileSource(std::move(input)),
+        mapped_(std::move(mapped)),
         data_(mapped_->bytes().subspan(
             static_cast<std::size_t>(object.dataset->offset),
             static_cast<std::size_t>(object.dataset->stored_bytes))),
@@ -72,11 +74,15 @@ class MappedSource final : public SlabSource {
 };
 
 // A chunked or compact dataset: read box by box.
-class Hdf5Source final : public SlabSource {
+class Hdf5Source final : public FileSource {
  public:
-  Hdf5Source(std::shared_ptr<const Hdf5File> file, std::size_t object,
+  Hdf5Source(std::shared_ptr<const InputFile> input,
+             std::shared_ptr<const Hdf5File> file, std::size_t object,
              std::vector<std::int64_t> sizes)
-      : file_(std::move(file)), object_(object), sizes_(std::move(sizes)) {}
+      : FileSource(std::move(input)),
+        file_(std::move(file)),
+        object_(object),
+        sizes_(std::move(sizes)) {}
 
   std::span<const std::byte> bytes() const override { return {}; }
 
@@ -114,9 +120,11 @@ std::shared_ptr<const SlabSource> SourceMaker::make(
     std::size_t object, std::vector<std::int64_t> sizes) {
   const StoredObject& stored = file_->objects()[object];
   if (stored.dataset->layout != StoredDataset::Layout::kContiguous)
-    return std::make_shared<Hdf5Source>(file_, object, std::move(sizes));
+    return std::make_shared<Hdf5Source>(input_, file_, object,
+                                        std::move(sizes));
   if (mapped_ == nullptr) mapped_ = std::make_shared<MappedFile>(input_);
-  return std::make_shared<MappedSource>(mapped_, stored, std::move(sizes));
+  return std::make_shared<MappedSource>(input_, mapped_, stored,
+                                        std::move(sizes));
 }
 
 std::shared_ptr<const SlabSource> SourceMaker::source(std::size_t object) {

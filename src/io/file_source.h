@@ -9,6 +9,17 @@
 
 namespace kvtape {
 
+/// A source whose bytes stand in a file.
+class FileSource : public SlabSource {
+ public:
+  explicit FileSource(std::shared_ptr<const InputFile> input)
+      : input_(std::move(input)) {}
+  const InputFile& input() const { return *input_; }
+
+ private:
+  std::shared_ptr<const InputFile> input_;
+};
+
 /// Makes the sources of a file's datasets. Sources keep the file open.
 class SourceMaker {
  public:

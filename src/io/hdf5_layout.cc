@@ -1,0 +1,164 @@
+#include "io/hdf5_layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kvtape/error.h"
+
+namespace kvtape {
+namespace {
+
+constexpr haddr_t kPageBytes = 4096;
+constexpr hsize_t kAlignment = 4096;  // of datasets at least this large
+
+struct LayoutFile {
+  H5FD_t common;  // libhdf5's part comes first
+  LayoutState* state;
+  haddr_t end_of_addresses;
+};
+
+LayoutFile& layout(H5FD_t* file) {
+  return *reinterpret_cast<LayoutFile*>(file);
+}
+const LayoutFile& layout(const H5FD_t* file) {
+  return *reinterpret_cast<const LayoutFile*>(file);
+}
+
+H5FD_t* open_file(const char*, unsigned, hid_t access, haddr_t) {
+  const auto* info = static_cast<LayoutState* const*>(
+      static_cast<const void*>(H5Pget_driver_info(access)));
+  if (info == nullptr) return nullptr;
+  auto* file = new LayoutFile{};
+  file->state = *info;
+  return &file->common;
+}
+
+herr_t close_file(H5FD_t* file) {
+  delete &layout(file);
+  return 0;
+}
+
+herr_t query(const H5FD_t*, unsigned long* flags) {
+  if (flags != nullptr) *flags = H5FD_FEAT_AGGREGATE_METADATA;
+  return 0;
+}
+
+haddr_t get_eoa(const H5FD_t* file, H5FD_mem_t) {
+  return layout(file).end_of_addresses;
+}
+
+herr_t set_eoa(H5FD_t* file, H5FD_mem_t, haddr_t address) {
+  layout(file).end_of_addresses = address;
+  return 0;
+}
+
+haddr_t get_eof(const H5FD_t* file, H5FD_mem_t) {
+  return layout(file).state->end;
+}
+
+// Calls `visit(page bytes, offset in them, count)` for [address, address +
+// bytes).
+template <typename Visit>
+void for_each_page(LayoutState& state, haddr_t address, std::size_t bytes,
+                   const Visit& visit) {
+  while (bytes > 0) {
+    const haddr_t offset = address % kPageBytes;
+    const std::size_t count = std::min<std::size_t>(bytes, kPageBytes - offset);
+    auto& page = state.pages[address - offset];
+    page.resize(kPageBytes);
+    visit(page.data() + offset, count);
+    address += count;
+    bytes -= count;
+  }
+}
+
+herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address,
+                  size_t bytes, void* buffer) {
+  auto* out = static_cast<std::byte*>(buffer);
+  for_each_page(*layout(file).state, address, bytes,
+                [&](const std::byte* from, std::size_t count) {
+                  std::memcpy(out, from, count);
+                  out += count;
+                });
+  return 0;
+}
+
+// Never fails for libhdf5: the failure is thrown once it has returned.
+herr_t write_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
+                   size_t bytes, const void* buffer) {
+  LayoutState& state = *layout(file).state;
+  const auto* from = static_cast<const std::byte*>(buffer);
+  state.end = std::max(state.end, address + bytes);
+  if (type != H5FD_MEM_DRAW || !state.streams) {
+    for_each_page(state, address, bytes, [&](std::byte* to, std::size_t count) {
+      std::memcpy(to, from, count);
+      from += count;
+    });
+    return 0;
+  }
+  try {
+    if (!state.failure)
+      state.out->write(static_cast<std::int64_t>(address), {from, bytes});
+  } catch (...) {
+    state.failure = std::current_exception();
+  }
+  return 0;
+}
+
+herr_t truncate_file(H5FD_t* file, hid_t, hbool_t) {
+  layout(file).state->end = layout(file).end_of_addresses;
+  return 0;
+}
+
+constexpr H5FD_class_t kDriver = {
+    .name = "kvtape_layout",
+    .maxaddr = static_cast<haddr_t>(INT64_MAX),
+    .fc_degree = H5F_CLOSE_STRONG,
+    .fapl_size = sizeof(LayoutState*),
+    .open = open_file,
+    .close = close_file,
+    .query = query,
+    .get_eoa = get_eoa,
+    .set_eoa = set_eoa,
+    .get_eof = get_eof,
+    .read = read_bytes,
+    .write = write_bytes,
+    .truncate = truncate_file,
+    .fl_map = H5FD_FLMAP_SINGLE,
+};
+
+}  // namespace
+
+Handle create_layout(LayoutState& state) {
+  const Handle driver(H5FDregister(&kDriver), H5FDunregister);
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  LayoutState* info = &state;
+  const bool set =
+      H5Pset_driver(access.get(), driver.get(), &info) >= 0 &&
+      H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST,
+                           H5F_LIBVER_LATEST) >= 0 &&
+      H5Pset_alignment(access.get(), kAlignment, kAlignment) >= 0 &&
+      H5Pset_obj_track_times(creation.get(), false) >= 0;
+  Handle file;
+  if (set)
+    file = Handle(H5Fcreate(state.out->path().c_str(), H5F_ACC_TRUNC,
+                            creation.get(), access.get()),
+                  H5Fclose);
+  if (!file)
+    throw Error({.file = state.out->path(),
+                 .text = "cannot be laid out: " + hdf5_reason()});
+  return file;
+}
+
+void write_layout(const LayoutState& state) {
+  state.out->resize(static_cast<std::int64_t>(state.end));
+  for (const auto& [address, page] : state.pages) {
+    if (address >= state.end) break;
+    const auto count = std::min<haddr_t>(page.size(), state.end - address);
+    state.out->write(static_cast<std::int64_t>(address),
+                     std::span(page).first(count));
+  }
+}
+
+}  // namespace kvtape

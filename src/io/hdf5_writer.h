@@ -1,0 +1,12 @@
+// A planned file as HDF5.
+#pragma once
+
+#include "io/atomic_file.h"
+#include "io/write_plan.h"
+
+namespace kvtape {
+
+/// Writes everything but the name. Throws Error.
+void write_hdf5(const WritePlan& plan, AtomicFile& out, bool compress);
+
+}  // namespace kvtape

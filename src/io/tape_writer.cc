@@ -1,0 +1,43 @@
+// A Tape as a cache file.
+#include <sys/stat.h>
+
+#include "io/atomic_file.h"
+#include "io/file_source.h"
+#include "io/hdf5_writer.h"
+#include "kvtape/error.h"
+#include "kvtape/io.h"
+
+namespace kvtape {
+namespace {
+
+// Its tensors are read from it while it would be replaced.
+void refuse_input(const WritePlan& plan, const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return;
+  for (const auto& [name, object] : plan) {
+    if (!object.dataset) continue;
+    const auto* source =
+        dynamic_cast<const FileSource*>(object.dataset->source.get());
+    if (source != nullptr && source->input().is(status.st_dev, status.st_ino))
+      throw Error({.file = path,
+                   .text = "is the file that is read",
+                   .hint = "write to another name, then rename it"});
+  }
+}
+
+}  // namespace
+
+void write_tape(const Tape& tape, const std::string& path,
+                const WriteOptions& options) {
+  try {
+    const WritePlan plan = plan_of(tape);
+    refuse_input(plan, path);
+    AtomicFile out(path, options.force);
+    write_hdf5(plan, out, options.compress);
+    out.commit();
+  } catch (const Error& error) {
+    throw error.in_file(path);
+  }
+}
+
+}  // namespace kvtape

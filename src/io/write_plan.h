@@ -1,0 +1,46 @@
+// What a cache file will hold, in plain words: no HDF5.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/hdf5_file.h"
+#include "kvtape/tape.h"
+
+namespace kvtape {
+
+struct PlannedDataset {
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> sizes;
+  std::shared_ptr<const SlabSource> source;
+  std::vector<std::int64_t> source_sizes;
+  Box box;  // of the source: the elements, in order
+};
+
+struct PlannedObject {
+  Attributes attributes;
+  std::optional<PlannedDataset> dataset;  // else a group
+};
+
+/// By path; groups before what they hold.
+using WritePlan = std::map<std::string, PlannedObject>;
+
+/// Throws Error where two things would stand at one path.
+WritePlan plan_of(const Tape& tape);
+
+/// Calls `visit` with the dataset's bytes, in order, a few MiB at a time.
+void stream(const PlannedDataset& dataset,
+            const std::function<void(std::span<const std::byte>)>& visit);
+
+/// Copies a box of the dataset to `out`, packed.
+void read_planned(const PlannedDataset& dataset, Box box,
+                  std::span<std::byte> out);
+
+std::int64_t bytes_of(const PlannedDataset& dataset);
+
+}  // namespace kvtape
