@@ -8,7 +8,6 @@
 namespace kvtape {
 namespace {
 
-constexpr haddr_t kPageBytes = 4096;
 constexpr hsize_t kAlignment = 4096;  // of datasets at least this large
 
 struct LayoutFile {
@@ -56,28 +55,36 @@ haddr_t get_eof(const H5FD_t* file, H5FD_mem_t) {
   return layout(file).state->end;
 }
 
-// Calls `visit(page bytes, offset in them, count)` for [address, address +
-// bytes).
+// Calls `visit(page, offset in it, count)` for [address, address + bytes).
 template <typename Visit>
 void for_each_page(LayoutState& state, haddr_t address, std::size_t bytes,
                    const Visit& visit) {
   while (bytes > 0) {
-    const haddr_t offset = address % kPageBytes;
-    const std::size_t count = std::min<std::size_t>(bytes, kPageBytes - offset);
-    auto& page = state.pages[address - offset];
-    page.resize(kPageBytes);
-    visit(page.data() + offset, count);
+    const std::size_t offset = address % LayoutPage::kBytes;
+    const std::size_t count = std::min(bytes, LayoutPage::kBytes - offset);
+    visit(state.pages[address - offset], offset, count);
     address += count;
     bytes -= count;
   }
+}
+
+void store(LayoutState& state, haddr_t address, const std::byte* from,
+           std::size_t bytes) {
+  for_each_page(state, address, bytes,
+                [&](LayoutPage& page, std::size_t offset, std::size_t count) {
+                  std::memcpy(page.bytes.data() + offset, from, count);
+                  for (std::size_t i = 0; i < count; ++i)
+                    page.written.set(offset + i);
+                  from += count;
+                });
 }
 
 herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address,
                   size_t bytes, void* buffer) {
   auto* out = static_cast<std::byte*>(buffer);
   for_each_page(*layout(file).state, address, bytes,
-                [&](const std::byte* from, std::size_t count) {
-                  std::memcpy(out, from, count);
+                [&](LayoutPage& page, std::size_t offset, std::size_t count) {
+                  std::memcpy(out, page.bytes.data() + offset, count);
                   out += count;
                 });
   return 0;
@@ -90,10 +97,7 @@ herr_t write_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
   const auto* from = static_cast<const std::byte*>(buffer);
   state.end = std::max(state.end, address + bytes);
   if (type != H5FD_MEM_DRAW || !state.streams) {
-    for_each_page(state, address, bytes, [&](std::byte* to, std::size_t count) {
-      std::memcpy(to, from, count);
-      from += count;
-    });
+    store(state, address, from, bytes);
     return 0;
   }
   try {
@@ -153,12 +157,16 @@ Handle create_layout(LayoutState& state) {
 
 void write_layout(const LayoutState& state) {
   state.out->resize(static_cast<std::int64_t>(state.end));
-  for (const auto& [address, page] : state.pages) {
-    if (address >= state.end) break;
-    const auto count = std::min<haddr_t>(page.size(), state.end - address);
-    state.out->write(static_cast<std::int64_t>(address),
-                     std::span(page).first(count));
-  }
+  for (const auto& [address, page] : state.pages)
+    for (std::size_t at = 0; at < LayoutPage::kBytes;) {
+      std::size_t end = at;
+      while (end < LayoutPage::kBytes && page.written[end] == page.written[at])
+        ++end;
+      if (page.written[at])
+        state.out->write(static_cast<std::int64_t>(address + at),
+                         std::span(page.bytes).subspan(at, end - at));
+      at = end;
+    }
 }
 
 }  // namespace kvtape

@@ -257,6 +257,7 @@ class TapeReader {
         layer_numbers(stack, node, extent(*tensor, AxisKind::kLayer));
     if (!numbers) {
       node.state = Node::State::kExpected;
+      node.forget_all();
       return;
     }
     for (std::size_t i = 0; i < numbers->size(); ++i) {

@@ -151,9 +151,11 @@ void TensorReader::name_axes(Node& node, std::vector<Axis>& axes) {
   const auto text = Fields(&node, findings_).text("axis_names");
   if (!text) return;
   const auto names = split_words(*text);
-  if (names.size() != axes.size())
+  if (names.size() != axes.size()) {
+    node.forget("axis_names");
     return add("W03", node, "axis_names", fmt::format("{} names", axes.size()),
                words_text(names), "give each axis one name, or leave it out");
+  }
   for (std::size_t i = 0; i < axes.size(); ++i) axes[i].name = names[i];
 }
 
@@ -273,11 +275,16 @@ std::optional<Tensor> TensorReader::read(const std::string& path,
   Node* node = tree_.find(path);
   if (node == nullptr) return {};
   node->state = Node::State::kExpected;
-  if (!node->is_group()) return plain(*node, role);
-  if (role.axes == kKeyRole.axes) return quantized(*node);
-  add("E02", *node, "object", "a dataset", "a group",
-      "write it as kvtape-cache(5) says");
-  return {};
+  std::optional<Tensor> tensor;
+  if (!node->is_group())
+    tensor = plain(*node, role);
+  else if (role.axes == kKeyRole.axes)
+    tensor = quantized(*node);
+  else
+    add("E02", *node, "object", "a dataset", "a group",
+        "write it as kvtape-cache(5) says");
+  if (!tensor) node->forget_all();
+  return tensor;
 }
 
 Tensor TensorReader::extra(Node& node) {

@@ -21,10 +21,14 @@ const AttributeValue& Node::attribute(std::string_view name) const {
   return kNone;
 }
 
-void Node::understand(std::string_view name) {
+void Node::mark(std::string_view name, bool understood) {
   for (std::size_t i = 0; i < understood_.size(); ++i)
-    if (object_->attributes[i].first == name) understood_[i] = true;
+    if (object_->attributes[i].first == name) understood_[i] = understood;
 }
+
+void Node::understand(std::string_view name) { mark(name, true); }
+void Node::forget(std::string_view name) { mark(name, false); }
+void Node::forget_all() { understood_.assign(understood_.size(), false); }
 
 Attributes Node::others() const {
   Attributes result;

@@ -36,6 +36,8 @@ class Node {
   /// The attribute, None where it is absent.
   const AttributeValue& attribute(std::string_view name) const;
   void understand(std::string_view name);
+  void forget(std::string_view name);  // what was understood could not be used
+  void forget_all();
 
   /// Attributes that nobody understood.
   Attributes others() const;
@@ -44,6 +46,8 @@ class Node {
   std::vector<Node*> children;
 
  private:
+  void mark(std::string_view name, bool understood);
+
   const StoredObject* object_;
   std::size_t number_;
   std::vector<bool> understood_;  // per attribute

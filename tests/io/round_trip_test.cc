@@ -48,7 +48,16 @@ TEST_CASE("what the reader finds wrong is kept and written again") {
   const Tape tape = read_tape(made("findings"));
   write_tape(tape, folder.file("copy.h5"));
   const Tape again = read_tape(folder.file("copy.h5"));
-  CHECK(again.extras.size() == tape.extras.size());
+  const auto lines = [](const Tape& from) {
+    std::string text;
+    // A wrong batch_size does not stand beside the one that is written.
+    for (const Extra& extra : from.extras)
+      if (extra.path != "/metadata")
+        text +=
+            extra.path + " " + std::to_string(extra.attributes.size()) + "\n";
+    return text;
+  };
+  CHECK(lines(tape) == lines(again));
 }
 
 Tape large_tape() {
