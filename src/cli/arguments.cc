@@ -51,6 +51,10 @@ std::string joined_words(std::span<const std::string_view> words) {
   return text;
 }
 
+std::string refuse_nameless(const std::string& name) {
+  return name.empty() ? "expected a name, found ''" : "";
+}
+
 // `Target`: a number, or an optional one.
 template <typename Target>
 void add_whole(CLI::App& app, const Flag& flag, Target& target,
@@ -102,7 +106,11 @@ void add_value(CLI::App& app, const Flag& flag,
 }
 
 void add_text(CLI::App& app, const Flag& flag, std::string& target) {
-  add_value(app, flag, [&target](const std::string& text) { target = text; });
+  const std::string name = long_name(flag);
+  add_value(app, flag, [&target, name](const std::string& text) {
+    if (text.empty()) refuse_value(name, "a text", text);
+    target = text;
+  });
 }
 
 void add_files(CLI::App& app, const Flag& flag,
@@ -110,6 +118,7 @@ void add_files(CLI::App& app, const Flag& flag,
   app.add_option(flag.names, target, flag.help)
       ->type_name(flag.value)
       ->group("Arguments")
+      ->check(refuse_nameless)
       ->expected(-1)
       ->required(required);
 }
@@ -118,6 +127,7 @@ void add_file(CLI::App& app, const Flag& flag, std::string& target) {
   app.add_option(flag.names, target, flag.help)
       ->type_name(flag.value)
       ->group("Arguments")
+      ->check(refuse_nameless)
       ->required();
 }
 
@@ -198,10 +208,10 @@ void add_report_options(CLI::App& app, Common& common) {
 void add_work_options(CLI::App& app, Common& common) {
   add_number(app,
              {"--threads",
-              "Threads to use. The default is one per core; the result does "
-              "not depend on it.",
+              "Threads to use. The default, 0, is one per core; no result "
+              "depends on it.",
               "N", "Work"},
-             common.threads, 1, 1024);
+             common.threads, 0, 1024);
   add_flag(app,
            {.names = "--no-progress",
             .help = "Show no progress on the terminal.",

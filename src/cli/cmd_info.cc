@@ -43,7 +43,7 @@ Outcome run_info(const InfoOptions& options) {
     try {
       tapes.push_back(opened(file));
     } catch (const Error& error) {
-      print_error(error.in_file(file));
+      print_error(located(error, file));
       outcome.status = kTrouble;
     }
   }

@@ -19,6 +19,9 @@ struct ReplayCommand {
   std::string file;
   std::string cache;
   std::string steps;
+  std::string write;
+  std::string svg;
+  bool force = false;
   ReplayOptions options;
   Common common;
 };
@@ -34,6 +37,7 @@ ReplayOptions options_for(const ReplayCommand& command, const Tape& tape,
                           ProgressLine& line) {
   ReplayOptions options = command.options;
   options.threads = static_cast<int>(command.common.threads);
+  options.keep = !command.write.empty();
   options.progress = line.callback();
   if (!command.steps.empty()) {
     const StepRange range = step_range(command.steps, tape);
@@ -52,10 +56,21 @@ ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
     line.print_time();
     return report;
   } catch (const Error& error) {
-    ErrorParts parts = error.parts();
-    if (parts.hint.empty()) parts.hint = "Try: kvtape validate " + command.file;
-    throw Error(parts).in_file(command.file);
+    ErrorParts parts = located(error, command.file).parts();
+    if (parts.hint.empty() && !parts.file.empty())
+      parts.hint = "Try: kvtape validate " + command.file;
+    throw Error(parts);
   }
+}
+
+// Before the work, not after it.
+void check_outputs(const ReplayCommand& command) {
+  std::vector<std::string> inputs{command.file};
+  if (!command.cache.empty()) inputs.push_back(command.cache);
+  for (const std::string& path : {command.write, command.svg})
+    if (!path.empty()) check_output(path, command.force, inputs);
+  if (!command.write.empty() && command.write == command.svg)
+    throw Error({.file = command.svg, .text = "is written twice"});
 }
 
 std::string text_of(const ReplayReport& report, const ReplayCommand& command) {
@@ -65,8 +80,13 @@ std::string text_of(const ReplayReport& report, const ReplayCommand& command) {
 }
 
 Outcome run_replay(const ReplayCommand& command) {
+  check_outputs(command);
   const Tape tape = opened(command);
   const ReplayReport report = replayed(command, tape);
+  if (report.replayed)
+    write_tape(*report.replayed, command.write, {.force = command.force});
+  if (!command.svg.empty())
+    write_text(command.svg, replay_svg(report, command.file), command.force);
   return {.status = report.success() ? kGood : kBad,
           .out = text_of(report, command)};
 }
@@ -104,6 +124,20 @@ void add_comparison(CLI::App& app, ReplayCommand& command) {
            options.fail_fast);
 }
 
+void add_outputs(CLI::App& app, ReplayCommand& command) {
+  add_text(app,
+           {"--write",
+            "Write the replayed tape to OUT. It holds the computed outputs and "
+            "the final cache.",
+            "OUT"},
+           command.write);
+  add_text(app,
+           {"--svg", "Draw the error against the step. OUT is an SVG picture.",
+            "OUT"},
+           command.svg);
+  add_force(app, command.force);
+}
+
 }  // namespace
 
 Action declare_replay(CLI::App& app) {
@@ -116,13 +150,15 @@ Action declare_replay(CLI::App& app) {
            "number of threads.",
            "kvtape replay run.h5                     the verdict\n"
            "kvtape replay -v run.h5                  every step and layer\n"
-           "kvtape replay --steps 90:110 run.h5      a part of it\n");
+           "kvtape replay --steps 90:110 run.h5      a part of it\n"
+           "kvtape replay --svg error.svg run.h5     the same as a picture\n");
   add_file(app,
            {.names = "FILE", .help = "A cache with a trace.", .value = "FILE"},
            command->file);
   add_text(app, {"--cache", "Take the cache from another file.", "FILE"},
            command->cache);
   add_comparison(app, *command);
+  add_outputs(app, *command);
   add_report_options(app, command->common);
   add_work_options(app, command->common);
   return [command] { return run_replay(*command); };

@@ -72,7 +72,7 @@ Outcome run_validate(const ValidateCommand& command) {
       validations.push_back(validated(file, command));
       status = status_of(validations.back().report, command.strict);
     } catch (const Error& error) {
-      print_error(error.in_file(file));
+      print_error(located(error, file));
     }
     outcome.status = std::max(outcome.status, status);
   }

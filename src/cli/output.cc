@@ -1,4 +1,4 @@
-// Standard output and standard error.
+// Standard output, standard error and output files.
 #include "cli/output.h"
 
 #include <fcntl.h>
@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <span>
 
+#include "io/atomic_file.h"
 #include "report/text.h"
 
 namespace kvtape::cli {
@@ -35,7 +37,24 @@ void prepare_streams() {
     const int mode = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
     if (open("/dev/null", mode) != descriptor) _exit(2);
   }
-  std::signal(SIGPIPE, SIG_DFL);
+}
+
+void check_output(const std::string& path, bool force,
+                  const std::vector<std::string>& inputs) {
+  for (const std::string& input : inputs) {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(path, input, ignored))
+      throw Error({.file = path,
+                   .text = "is a file that is read",
+                   .hint = "write to another name"});
+  }
+  const AtomicFile probe(path, force);  // removed again
+}
+
+void write_text(const std::string& path, std::string_view text, bool force) {
+  AtomicFile file(path, force);
+  file.write(0, std::as_bytes(std::span(text)));
+  file.commit();
 }
 
 void write_stdout(std::string_view text) {
@@ -45,6 +64,13 @@ void write_stdout(std::string_view text) {
 }
 
 void write_stderr(std::string_view text) { write_all(STDERR_FILENO, text); }
+
+Error located(const Error& error, const std::string& file) {
+  const std::string& object = error.parts().object;
+  const bool of_file = object.starts_with('/') ||
+                       (object.empty() && error.parts().field.empty());
+  return of_file ? error.in_file(file) : error;
+}
 
 void print_error(const Error& error) {
   ErrorParts parts = error.parts();

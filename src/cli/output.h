@@ -1,22 +1,35 @@
-// Standard output and standard error.
+// Standard output, standard error and output files.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kvtape/error.h"
 
 namespace kvtape::cli {
 
 /// Opens /dev/null in place of closed standard streams, so that no file opened
-/// later takes their numbers, and lets a broken pipe end the program.
+/// later takes their numbers.
 void prepare_streams();
+
+/// Throws Error where a file could not be written later: it exists (without
+/// `force`), is one of the inputs, or its folder cannot be written.
+void check_output(const std::string& path, bool force,
+                  const std::vector<std::string>& inputs = {});
+
+/// Writes a file as a whole. Throws Error.
+void write_text(const std::string& path, std::string_view text, bool force);
 
 /// Writes all of it. Throws Error when that fails.
 void write_stdout(std::string_view text);
 
 /// Writes what can be written: there is nobody to tell where it cannot.
 void write_stderr(std::string_view text);
+
+/// The error said of `file`, unless it is of something that is no file: an
+/// option, the environment.
+Error located(const Error& error, const std::string& file);
 
 /// `kvtape: error: FILE: OBJECT: FIELD: TEXT` and the hint, made safe to print.
 void print_error(const Error& error);
