@@ -47,6 +47,8 @@ void check_sizes(const SampleOptions& o) {
        {"window", o.window}}};
   for (const auto& [field, count] : counts)
     if (count < 0) refuse(field, "at least 0", text(count));
+  if (o.rotary != RotaryStyle::kNone && o.key_dim < 2)
+    refuse("rotary", "a key dim of at least 2", text(o.key_dim));
   if (!(o.logit_softcap >= 0))
     refuse("softcap", "at least 0", std::to_string(o.logit_softcap));
 }
@@ -170,7 +172,7 @@ void pad(const SampleOptions& o, SamplePlan& plan) {
   if (o.padding == Padding::kLeft) {
     if (!growing) plan.starts = plan.pads;
     plan.masks = bounded(o.layout);
-    plan.blank = !plan.masks && plan.filled > 0;
+    plan.blank = !plan.masks && (plan.filled > 0 || plan.after);
   } else if (growing || plan.filled == 0) {
     plan.masks = true;
   } else {
