@@ -95,18 +95,16 @@ constexpr H5FD_class_t kDriver = {
 
 }  // namespace
 
-Handle open_guarded(DriverState& state) {
-  // Registered for good: closing a file, libhdf5 1.10 drops the file's
-  // reference to the driver and looks at the driver once more.
-  static const hid_t driver = H5FDregister(&kDriver);
-  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+DrivenFile open_guarded(DriverState& state) {
+  Handle driver(H5FDregister(&kDriver), H5FDunregister);
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   DriverState* info = &state;
-  if (driver < 0 || H5Pset_driver(access.get(), driver, &info) < 0)
+  if (!driver || H5Pset_driver(access.get(), driver.get(), &info) < 0)
     fail(*state.file);
   Handle file(H5Fopen(state.file->path().c_str(), H5F_ACC_RDONLY, access.get()),
               H5Fclose);
   if (!file) fail(*state.file);
-  return file;
+  return {std::move(driver), std::move(file)};
 }
 
 }  // namespace kvtape

@@ -19,6 +19,6 @@ struct DriverState {
 
 /// Opens the file of `state`, which must outlive the result. Requires an
 /// Hdf5Session. Throws Error.
-Handle open_guarded(DriverState& state);
+DrivenFile open_guarded(DriverState& state);
 
 }  // namespace kvtape

@@ -150,14 +150,19 @@ class LibraryFile final : public Hdf5File {
       : input_(std::move(input)) {
     state_.file = input_.get();
     const Hdf5Session session;
-    file_ = open_guarded(state_);
-    objects_ = Walk(file_.get(), input_->size()).run();
+    try {
+      file_ = open_guarded(state_);
+      objects_ = Walk(file_.file.get(), input_->size()).run();
+    } catch (...) {
+      file_.close();  // while the session lasts
+      throw;
+    }
   }
 
   ~LibraryFile() override {
     const Hdf5Session session;
     datasets_.clear();
-    file_.reset();
+    file_.close();
   }
 
   const std::vector<StoredObject>& objects() const override { return objects_; }
@@ -193,7 +198,7 @@ class LibraryFile final : public Hdf5File {
       return open->second.get();
     if (datasets_.size() >= kMostOpen) datasets_.clear();
     Handle handle(
-        H5Dopen2(file_.get(), objects_[object].path.c_str(), H5P_DEFAULT),
+        H5Dopen2(file_.file.get(), objects_[object].path.c_str(), H5P_DEFAULT),
         H5Dclose);
     if (!handle) fail(object, "cannot be read: " + hdf5_reason());
     return datasets_.emplace(object, std::move(handle)).first->second.get();
@@ -281,7 +286,7 @@ class LibraryFile final : public Hdf5File {
 
   std::shared_ptr<const InputFile> input_;
   mutable DriverState state_;  // libhdf5 is used by one thread at a time
-  Handle file_;
+  DrivenFile file_;
   std::vector<StoredObject> objects_;
   mutable std::map<std::size_t, Handle> datasets_;
   mutable ChunkCache cache_;

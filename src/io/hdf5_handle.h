@@ -39,6 +39,19 @@ class Handle {
   Close close_ = nullptr;
 };
 
+/// A file that is open through a driver of ours. libhdf5 1.10 uses the driver
+/// once more after it has dropped its own reference: it is closed last.
+struct DrivenFile {
+  Handle driver;
+  Handle file;
+
+  /// False when libhdf5 could not.
+  bool close() {
+    const bool done = file.reset();
+    return driver.reset() && done;
+  }
+};
+
 /// While one lives, its thread alone uses libhdf5, which prints nothing and
 /// loads no plugin. The process's own settings come back afterwards.
 class Hdf5Session {

@@ -133,8 +133,8 @@ constexpr H5FD_class_t kDriver = {
 
 }  // namespace
 
-Handle create_layout(LayoutState& state) {
-  const Handle driver(H5FDregister(&kDriver), H5FDunregister);
+DrivenFile create_layout(LayoutState& state) {
+  Handle driver(H5FDregister(&kDriver), H5FDunregister);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   LayoutState* info = &state;
@@ -152,7 +152,7 @@ Handle create_layout(LayoutState& state) {
   if (!file)
     throw Error({.file = state.out->path(),
                  .text = "cannot be laid out: " + hdf5_reason()});
-  return file;
+  return {std::move(driver), std::move(file)};
 }
 
 void write_layout(const LayoutState& state) {

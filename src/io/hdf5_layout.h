@@ -33,7 +33,7 @@ struct LayoutState {
 
 /// Creates an HDF5 file of the newest layout of this libhdf5, whose large
 /// datasets begin at multiples of 4096. Requires an Hdf5Session.
-Handle create_layout(LayoutState& state);
+DrivenFile create_layout(LayoutState& state);
 
 /// Writes what stayed in memory, after the file is closed. Throws Error.
 void write_layout(const LayoutState& state);

@@ -58,16 +58,23 @@ class Hdf5Writer {
   void lay_out(const WritePlan& plan) {
     const Hdf5Session session;
     file_ = create_layout(state_);
-    for (const auto& [path, object] : plan) {
-      try {
-        put(path, object);
-      } catch (const Error& error) {
-        ErrorParts parts = error.parts();
-        if (parts.object.empty() && parts.file.empty()) parts.object = path;
-        throw Error(std::move(parts));
-      }
+    try {
+      for (const auto& [path, object] : plan) put_named(path, object);
+    } catch (...) {
+      file_.close();  // while the session lasts
+      throw;
     }
-    if (!file_.reset()) fail();
+    if (!file_.close()) fail();
+  }
+
+  void put_named(const std::string& path, const PlannedObject& object) {
+    try {
+      put(path, object);
+    } catch (const Error& error) {
+      ErrorParts parts = error.parts();
+      if (parts.object.empty() && parts.file.empty()) parts.object = path;
+      throw Error(std::move(parts));
+    }
   }
 
   [[noreturn]] static void fail() {
@@ -85,13 +92,15 @@ class Hdf5Writer {
       write_attribute(handle.get(), "digest", digest_of(*object.dataset));
   }
 
-  Handle root() { return {H5Gopen2(file_.get(), "/", H5P_DEFAULT), H5Gclose}; }
+  Handle root() {
+    return {H5Gopen2(file_.file.get(), "/", H5P_DEFAULT), H5Gclose};
+  }
 
   Handle group(const std::string& path) {
     const Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
     H5Pset_obj_track_times(creation.get(), false);
-    return {H5Gcreate2(file_.get(), path.c_str(), H5P_DEFAULT, creation.get(),
-                       H5P_DEFAULT),
+    return {H5Gcreate2(file_.file.get(), path.c_str(), H5P_DEFAULT,
+                       creation.get(), H5P_DEFAULT),
             H5Gclose};
   }
 
@@ -125,7 +134,7 @@ class Hdf5Writer {
                                               sizes.data(), nullptr),
                        H5Sclose);
     const Handle type = file_type(planned.dtype);
-    return {H5Dcreate2(file_.get(), path.c_str(), type.get(), space.get(),
+    return {H5Dcreate2(file_.file.get(), path.c_str(), type.get(), space.get(),
                        H5P_DEFAULT, creation, H5P_DEFAULT),
             H5Dclose};
   }
@@ -225,7 +234,7 @@ class Hdf5Writer {
 
   bool compress_;
   LayoutState state_;
-  Handle file_;
+  DrivenFile file_;
   std::vector<std::pair<std::int64_t, const PlannedDataset*>> contiguous_;
   std::vector<std::byte> chunk_;
   std::vector<std::byte> slab_;

@@ -1,7 +1,9 @@
 // What is written reads back the same, bytes included.
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <filesystem>
 
 #include "io/same_tape.h"
@@ -118,6 +120,15 @@ TEST_CASE("written tensors can be mapped and tell their digest") {
   CHECK(storage.layout == "contiguous");
   CHECK(storage.digest.starts_with("xxh3:"));
   CHECK(storage.digest.size() == 5 + 32);
+  const auto bytes = key.source->bytes();
+  std::string text = "f32[3,1000,8,64]";
+  text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  char expected[38];
+  std::snprintf(expected, sizeof(expected), "xxh3:%016llx%016llx",
+                static_cast<unsigned long long>(hash.high64),
+                static_cast<unsigned long long>(hash.low64));
+  CHECK(storage.digest == expected);
   REQUIRE_FALSE(key.source->bytes().empty());
   CHECK(reinterpret_cast<std::uintptr_t>(key.source->bytes().data()) % 4096 ==
         0);
