@@ -38,7 +38,7 @@ std::string text_of(const std::vector<NamedTape>& tapes, const Common& common) {
 Outcome run_info(const InfoOptions& options) {
   Outcome outcome;
   std::vector<NamedTape> tapes;
-  const ProgressLine line("info", options.common);
+  ProgressLine line("info", options.common);
   for (const std::string& file : options.files) {
     try {
       tapes.push_back(opened(file));

@@ -150,7 +150,7 @@ Action declare_replay(CLI::App& app) {
            "number of threads.",
            "kvtape replay run.h5                     the verdict\n"
            "kvtape replay -v run.h5                  every step and layer\n"
-           "kvtape replay --steps 90:110 run.h5      a part of it\n"
+           "kvtape replay --steps 4:8 run.h5         a part of it\n"
            "kvtape replay --svg error.svg run.h5     the same as a picture\n");
   add_file(app,
            {.names = "FILE", .help = "A cache with a trace.", .value = "FILE"},

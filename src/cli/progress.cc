@@ -25,8 +25,11 @@ ProgressLine::ProgressLine(std::string what, const Common& common)
       timed_(common.verbosity > 1),
       next_(start_ + kPatience) {}
 
-ProgressLine::~ProgressLine() {
+ProgressLine::~ProgressLine() { clear(); }
+
+void ProgressLine::clear() {
   if (shown_) write_stderr(kClear);
+  shown_ = false;
 }
 
 Progress ProgressLine::callback() {
@@ -48,8 +51,9 @@ void ProgressLine::show(std::int64_t done, std::int64_t total) {
   write_stderr(kClear + printable(what_, room) + percent);
 }
 
-void ProgressLine::print_time() const {
+void ProgressLine::print_time() {
   if (!timed_) return;
+  clear();
   const std::chrono::duration<double> taken = Clock::now() - start_;
   write_stderr(fmt::format("{}: {:.2f} s\n", printable(what_), taken.count()));
 }

@@ -24,10 +24,11 @@ class ProgressLine {
   Progress callback();
 
   /// "what: 1.23 s" on standard error where -vv asks for it.
-  void print_time() const;
+  void print_time();
 
  private:
   using Clock = std::chrono::steady_clock;
+  void clear();
   void show(std::int64_t done, std::int64_t total);
 
   std::string what_;

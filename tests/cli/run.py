@@ -21,7 +21,7 @@ SKIPPED = 77
 
 def environment(program, home):
     return {
-        "PATH": f"{program.parent}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{program.parent}:/usr/bin:/bin",
         "LC_ALL": "C", "NO_COLOR": "1", "HOME": home, "TMPDIR": home,
         "KVTAPE_TESTDATA": os.environ.get("KVTAPE_TESTDATA", ""),
         **{name: value for name, value in os.environ.items()
