@@ -25,7 +25,8 @@ def environment(program, home):
         "LC_ALL": "C", "NO_COLOR": "1", "HOME": home, "TMPDIR": home,
         "KVTAPE_TESTDATA": os.environ.get("KVTAPE_TESTDATA", ""),
         **{name: value for name, value in os.environ.items()
-           if name == "KVTAPE_KERNEL" or name.endswith("SAN_OPTIONS")},
+           if name in ("KVTAPE_KERNEL", "MALLOC_PERTURB_")
+           or name.endswith("SAN_OPTIONS")},
     }
 
 

@@ -67,7 +67,7 @@ def lint(page):
 
 
 def references(page, man):
-    for name, section in re.findall(r"^\.Xr (\S+) (1)", page.read_text(),
+    for name, section in re.findall(r"^\.Xr (\S+) (\d)", page.read_text(),
                                     re.MULTILINE):
         if name.startswith("kvtape") and not (man / f"{name}.{section}").exists():
             yield f"{page.name}: refers to {name}({section}), which is not there"
