@@ -71,6 +71,7 @@ SlabView PagedRows::page(std::int64_t number) {
 }
 
 std::byte* PagedRows::writable(std::int64_t page) {
+  if (strip_) return writable_strip(page);
   PageState& state = pages_[static_cast<std::size_t>(page)];
   const std::int64_t slots = slots_of(page);
   const bool own = state.written && state.bytes.use_count() == 1 &&
@@ -90,6 +91,15 @@ std::byte* PagedRows::writable(std::int64_t page) {
   state.view = packed_slab(state.bytes.get(), dtype_, {slots, heads_, dim_});
   state.changed = true;
   return state.bytes.get();
+}
+
+std::byte* PagedRows::writable_strip(std::int64_t page) {
+  if (strip_.use_count() > 1) {
+    make_strip(0);
+    point_into_strip();
+  }
+  pages_[static_cast<std::size_t>(page)].changed = true;
+  return strip_slot(page * kSpan);
 }
 
 void PagedRows::write(std::int64_t slot, const SlabView& rows) {
@@ -112,23 +122,46 @@ void PagedRows::grow(std::int64_t count) {
     pages_[static_cast<std::size_t>(page)].written = true;
 }
 
-void PagedRows::shift(std::int64_t count) {
-  const std::int64_t bytes = row_bytes(dtype_);
-  const std::int64_t kept = std::max<std::int64_t>(slots_ - count, 0);
-  for (std::int64_t slot = 0; slot < slots_;) {
-    // A run that crosses no page of the target or of the origin.
-    std::int64_t run = std::min(kSpan - slot % kSpan, slots_ - slot);
-    std::byte* to = writable(slot / kSpan) + slot % kSpan * bytes;
-    if (slot < kept) {
-      const std::int64_t from = slot + count;
-      run = std::min({run, kSpan - from % kSpan, kept - slot});
-      const std::byte* origin = writable(from / kSpan) + from % kSpan * bytes;
-      std::memmove(to, origin, static_cast<std::size_t>(run * bytes));
-    } else {
-      std::memset(to, 0, static_cast<std::size_t>(run * bytes));
-    }
-    slot += run;
+std::byte* PagedRows::strip_slot(std::int64_t slot) const {
+  return strip_.get() + (strip_first_ + slot) * row_bytes(dtype_);
+}
+
+// Moves slots [first, slots_) to the start of a new strip.
+void PagedRows::make_strip(std::int64_t first) {
+  const std::int64_t slots = slots_ + slots_ / 2 + 1;
+  auto bytes = room(dtype_, slots);
+  std::byte* to = bytes.get();
+  for (std::int64_t number = first / kSpan; number < pages(); ++number) {
+    const std::int64_t begin =
+        std::max(first - number * kSpan, std::int64_t{0});
+    const SlabView rest = cut(page(number), begin, slots_of(number) - begin);
+    copy_slab(rest, dtype_, to);
+    to += rest.shape[0] * row_bytes(dtype_);
   }
+  strip_ = std::move(bytes);
+  strip_slots_ = slots;
+  strip_first_ = 0;
+}
+
+void PagedRows::point_into_strip() {
+  for (std::int64_t page = 0; page < pages(); ++page)
+    pages_[static_cast<std::size_t>(page)] = {
+        .view = packed_slab(strip_slot(page * kSpan), dtype_,
+                            {slots_of(page), heads_, dim_}),
+        .written = true,
+        .changed = true};
+}
+
+void PagedRows::shift(std::int64_t count) {
+  const std::int64_t gone = std::min(count, slots_);
+  if (strip_ && strip_.use_count() == 1 &&
+      strip_first_ + gone + slots_ <= strip_slots_)
+    strip_first_ += gone;
+  else
+    make_strip(gone);
+  point_into_strip();
+  std::memset(strip_slot(slots_ - gone), 0,
+              static_cast<std::size_t>(gone * row_bytes(dtype_)));
 }
 
 void PagedRows::drop_outside(std::int64_t first, std::int64_t last) {

@@ -44,7 +44,8 @@ class PagedRows {
   /// Adds slots at the end, all zero until they are written.
   void grow(std::int64_t count);
 
-  /// Drops the oldest slots and adds as many zero ones at the end.
+  /// Drops the oldest slots and adds as many zero ones at the end. Rows that
+  /// shift cannot grow, nor be promoted.
   void shift(std::int64_t count);
 
   /// The dtype of what is written from here on. Requires one that holds every
@@ -71,7 +72,7 @@ class PagedRows {
  private:
   struct PageState {
     SlabView view;
-    std::shared_ptr<std::byte[]> bytes;  // null: lies in the source
+    std::shared_ptr<std::byte[]> bytes;  // null: lies in source or strip
     std::int64_t capacity = 0;           // of bytes, in slots
     bool written = false;                // differs from the source
     bool changed = false;                // since it was settled
@@ -82,6 +83,10 @@ class PagedRows {
   std::shared_ptr<std::byte[]> room(DType dtype, std::int64_t slots) const;
   void load(std::int64_t page);
   std::byte* writable(std::int64_t page);
+  std::byte* writable_strip(std::int64_t page);
+  std::byte* strip_slot(std::int64_t slot) const;
+  void make_strip(std::int64_t first);
+  void point_into_strip();
 
   const Tensor* source_ = nullptr;
   std::int64_t row_ = 0;
@@ -90,6 +95,11 @@ class PagedRows {
   std::int64_t heads_ = 0;
   std::int64_t dim_ = 0;
   std::vector<PageState> pages_;
+  /// Rows that shift lie in one strip, longer than they are, and all pages in
+  /// it: dropping the oldest slot moves nothing until its end is reached.
+  std::shared_ptr<std::byte[]> strip_;
+  std::int64_t strip_slots_ = 0;
+  std::int64_t strip_first_ = 0;
 };
 
 }  // namespace kvtape

@@ -3,6 +3,7 @@
 #include "ops/paged_rows.h"
 
 #include <catch2/catch.hpp>
+#include <optional>
 
 #include "ops/slab_copy.h"
 #include "random_tape.h"
@@ -129,6 +130,30 @@ TEST_CASE("shifting drops the oldest") {
     rows.shift(count);
     CHECK(numbers(rows) == expected);
   }
+}
+
+TEST_CASE("shifting and writing, again and again, and in a copy") {
+  const Tensor tensor = source(700);
+  PagedRows rows(tensor, 1);
+  auto expected = second_row(tensor);
+  for (int step = 0; step < 1500; ++step) {
+    const std::int64_t count = 1 + step % 3;
+    const NewRows fresh = new_rows(count, static_cast<float>(step % 100));
+    // Now and then a copy goes another way and is thrown away.
+    std::optional<PagedRows> copy;
+    if (step % 100 == 0) {
+      copy = rows;
+      copy->shift(count);
+      copy->write(0, fresh.view);
+    }
+    rows.shift(count);
+    rows.write(700 - count, fresh.view);
+    expected.erase(expected.begin(), expected.begin() + count * 6);
+    for (float value : fresh.values)
+      expected.push_back(static_cast<double>(value));
+    if (step % 100 < 2) REQUIRE(numbers(rows) == expected);
+  }
+  CHECK(numbers(rows) == expected);
 }
 
 TEST_CASE("pages that can be read again are dropped and read again") {
