@@ -25,30 +25,29 @@ NamedTape opened(const std::string& file) {
   return named;
 }
 
-std::string text_of(const std::vector<NamedTape>& tapes, const Common& common) {
-  if (common.json) return info_json(tapes);
-  std::string text;
-  for (const NamedTape& tape : tapes) {
-    if (!text.empty()) text += '\n';
-    text += info_text(tape, style_of(common));
-  }
-  return text;
+void append_text(std::string& text, const NamedTape& tape,
+                 const Common& common) {
+  if (!text.empty()) text += '\n';
+  text += info_text(tape, style_of(common));
 }
 
 Outcome run_info(const InfoOptions& options) {
   Outcome outcome;
-  std::vector<NamedTape> tapes;
+  std::vector<NamedTape> kept;  // --json: one object of all
   ProgressLine line("info", options.common);
   for (const std::string& file : options.files) {
     try {
-      tapes.push_back(opened(file));
+      NamedTape tape = opened(file);
+      if (options.common.json)
+        kept.push_back(std::move(tape));
+      else if (!options.common.quiet)
+        append_text(outcome.out, tape, options.common);
     } catch (const Error& error) {
       print_error(located(error, file));
       outcome.status = kTrouble;
     }
   }
-  if (!options.common.quiet && !tapes.empty())
-    outcome.out = text_of(tapes, options.common);
+  if (!kept.empty() && !options.common.quiet) outcome.out = info_json(kept);
   line.print_time();
   return outcome;
 }

@@ -67,8 +67,12 @@ ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
 void check_outputs(const ReplayCommand& command) {
   std::vector<std::string> inputs{command.file};
   if (!command.cache.empty()) inputs.push_back(command.cache);
-  for (const std::string& path : {command.write, command.svg})
-    if (!path.empty()) check_output(path, command.force, inputs);
+  if (command.svg == kStandardOutput && command.common.json)
+    throw Error({.text = "--svg - and --json both ask for standard output"});
+  if (!command.svg.empty() && command.svg != kStandardOutput)
+    check_output(command.svg, command.force, inputs);
+  if (!command.write.empty())
+    check_cache_output(command.write, command.force, inputs);
   if (!command.write.empty() && command.write == command.svg)
     throw Error({.file = command.svg, .text = "is written twice"});
 }
@@ -85,10 +89,12 @@ Outcome run_replay(const ReplayCommand& command) {
   const ReplayReport report = replayed(command, tape);
   if (report.replayed)
     write_tape(*report.replayed, command.write, {.force = command.force});
+  const int status = report.success() ? kGood : kBad;
+  if (command.svg == kStandardOutput)
+    return {.status = status, .out = replay_svg(report, command.file)};
   if (!command.svg.empty())
     write_text(command.svg, replay_svg(report, command.file), command.force);
-  return {.status = report.success() ? kGood : kBad,
-          .out = text_of(report, command)};
+  return {.status = status, .out = text_of(report, command)};
 }
 
 void add_comparison(CLI::App& app, ReplayCommand& command) {
@@ -132,7 +138,9 @@ void add_outputs(CLI::App& app, ReplayCommand& command) {
             "OUT"},
            command.write);
   add_text(app,
-           {"--svg", "Draw the error against the step. OUT is an SVG picture.",
+           {"--svg",
+            "Draw the error against the step. OUT is an SVG picture; - is "
+            "standard output, instead of the text.",
             "OUT"},
            command.svg);
   add_force(app, command.force);

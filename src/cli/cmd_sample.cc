@@ -57,7 +57,7 @@ std::string summary(const SampleCommand& command, const Tape& tape) {
 }
 
 Outcome run_sample(const SampleCommand& command) {
-  check_output(command.out, command.force);
+  check_cache_output(command.out, command.force);
   Tape tape = make_sample(sample_options(command));
   const bool cut = command.flaw == "cut";
   if (!command.flaw.empty() && !cut) plant_flaw(tape, command.flaw);

@@ -51,6 +51,15 @@ void check_output(const std::string& path, bool force,
   const AtomicFile probe(path, force);  // removed again
 }
 
+void check_cache_output(const std::string& path, bool force,
+                        const std::vector<std::string>& inputs) {
+  if (path == kStandardOutput)
+    throw Error({.file = path,
+                 .text = "a cache cannot be written to standard output",
+                 .hint = "name a file"});
+  check_output(path, force, inputs);
+}
+
 void write_text(const std::string& path, std::string_view text, bool force) {
   AtomicFile file(path, force);
   file.write(0, std::as_bytes(std::span(text)));

@@ -13,10 +13,17 @@ namespace kvtape::cli {
 /// later takes their numbers.
 void prepare_streams();
 
+/// The name of an output that is no file.
+inline constexpr std::string_view kStandardOutput = "-";
+
 /// Throws Error where a file could not be written later: it exists (without
 /// `force`), is one of the inputs, or its folder cannot be written.
 void check_output(const std::string& path, bool force,
                   const std::vector<std::string>& inputs = {});
+
+/// The same for a cache file, which cannot be streamed.
+void check_cache_output(const std::string& path, bool force,
+                        const std::vector<std::string>& inputs = {});
 
 /// Writes a file as a whole. Throws Error.
 void write_text(const std::string& path, std::string_view text, bool force);
