@@ -71,9 +71,7 @@ std::string_view lookalike(std::string_view head) {
   const std::string_view what = lookalike(text_of(head_at(file, 0)));
   ErrorParts parts{.file = file.path(), .text = "not an HDF5 file"};
   if (!what.empty()) parts.text += fmt::format(": it looks like {}", what);
-  parts.hint = what == "JSON"
-                   ? "kvtape convert turns what kvtape dump wrote into HDF5"
-                   : "kvtape-cache(5) has recipes that write a cache file";
+  parts.hint = "kvtape-cache(5) has recipes that write a cache file";
   throw Error(std::move(parts));
 }
 
