@@ -116,7 +116,7 @@ class Hdf5Source final : public FileSource {
 
 }  // namespace
 
-std::shared_ptr<const SlabSource> SourceMaker::make(
+std::shared_ptr<const SlabSource> FileSources::make(
     std::size_t object, std::vector<std::int64_t> sizes) {
   const StoredObject& stored = file_->objects()[object];
   if (stored.dataset->layout != StoredDataset::Layout::kContiguous)
@@ -127,11 +127,11 @@ std::shared_ptr<const SlabSource> SourceMaker::make(
                                         std::move(sizes));
 }
 
-std::shared_ptr<const SlabSource> SourceMaker::source(std::size_t object) {
+std::shared_ptr<const SlabSource> FileSources::source(std::size_t object) {
   return make(object, file_->objects()[object].dataset->sizes);
 }
 
-std::shared_ptr<const SlabSource> SourceMaker::flat_source(std::size_t object) {
+std::shared_ptr<const SlabSource> FileSources::flat_source(std::size_t object) {
   std::int64_t count = 1;
   for (std::int64_t size : file_->objects()[object].dataset->sizes)
     count *= size;

@@ -5,6 +5,7 @@
 
 #include "io/hdf5_file.h"
 #include "io/mapped_file.h"
+#include "io/sources.h"
 #include "kvtape/tensor.h"
 
 namespace kvtape {
@@ -20,19 +21,16 @@ class FileSource : public SlabSource {
   std::shared_ptr<const InputFile> input_;
 };
 
-/// Makes the sources of a file's datasets. Sources keep the file open.
-class SourceMaker {
+/// The sources of a file of HDF5. They keep the file open, and map it where
+/// something is contiguous.
+class FileSources final : public Sources {
  public:
-  SourceMaker(std::shared_ptr<const InputFile> input,
+  FileSources(std::shared_ptr<const InputFile> input,
               std::shared_ptr<const Hdf5File> file)
       : input_(std::move(input)), file_(std::move(file)) {}
 
-  /// The axes are those of the dataset. Throws Error when the file cannot be
-  /// mapped.
-  std::shared_ptr<const SlabSource> source(std::size_t object);
-
-  /// The same elements along one axis: how quantized codes are read.
-  std::shared_ptr<const SlabSource> flat_source(std::size_t object);
+  std::shared_ptr<const SlabSource> source(std::size_t object) override;
+  std::shared_ptr<const SlabSource> flat_source(std::size_t object) override;
 
  private:
   std::shared_ptr<const SlabSource> make(std::size_t object,
@@ -40,7 +38,7 @@ class SourceMaker {
 
   std::shared_ptr<const InputFile> input_;
   std::shared_ptr<const Hdf5File> file_;
-  std::shared_ptr<const MappedFile> mapped_;  // where something is contiguous
+  std::shared_ptr<const MappedFile> mapped_;
 };
 
 }  // namespace kvtape

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "io/hdf5_file.h"
+#include "io/stored_object.h"
 
 namespace kvtape {
 

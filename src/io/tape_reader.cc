@@ -1,4 +1,6 @@
-// A described file as a Tape: all of format version 1, man/kvtape-cache.5.
+// All of format version 1, man/kvtape-cache.5.
+#include "io/tape_reader.h"
+
 #include <fmt/format.h>
 
 #include <cstring>
@@ -8,7 +10,6 @@
 #include "io/layer_names.h"
 #include "io/tensors.h"
 #include "kvtape/error.h"
-#include "kvtape/io.h"
 
 namespace kvtape {
 namespace {
@@ -18,7 +19,7 @@ constexpr std::int64_t kMostFrequencies = 1 << 16;
 
 class TapeReader {
  public:
-  TapeReader(Tree& tree, SourceMaker& sources)
+  TapeReader(Tree& tree, Sources& sources)
       : tree_(tree), tensors_(tree, sources, tape_.findings) {}
 
   Tape run() {
@@ -366,14 +367,7 @@ class TapeReader {
   std::set<std::pair<std::string, std::string>> reported_;  // object, field
 };
 
-// HDF5, but is it ours?
-void check_format(Node& root) {
-  const AttributeValue& format = root.attribute("format");
-  const auto* word = std::get_if<std::string>(&format);
-  if (word == nullptr || *word != "kvtape")
-    throw Error({.text = "HDF5, but not a cache file: attribute format is not "
-                         "\"kvtape\"",
-                 .hint = "kvtape-cache(5) has recipes that write one"});
+void check_version(Node& root) {
   std::vector<Finding> ignored;
   const auto version = Fields(&root, ignored).integer("format_version");
   if (version != kFormatVersion)
@@ -385,17 +379,10 @@ void check_format(Node& root) {
 
 }  // namespace
 
-Tape read_tape(const std::string& path) {
-  const auto input = InputFile::open(path);
-  const auto file = Hdf5File::open(input);
-  SourceMaker sources(input, file);
-  Tree tree(file->objects());
-  try {
-    check_format(tree.root());
-    return TapeReader(tree, sources).run();
-  } catch (const Error& error) {
-    throw error.in_file(path);
-  }
+Tape tape_of(const std::vector<StoredObject>& objects, Sources& sources) {
+  Tree tree(objects);
+  check_version(tree.root());
+  return TapeReader(tree, sources).run();
 }
 
 }  // namespace kvtape

@@ -5,7 +5,7 @@
 
 #include "io/axes_text.h"
 #include "io/fields.h"
-#include "io/file_source.h"
+#include "io/sources.h"
 
 namespace kvtape {
 
@@ -27,7 +27,7 @@ inline constexpr Role kTraceRole{"batch,token,head,dim", true, true};
 
 class TensorReader {
  public:
-  TensorReader(Tree& tree, SourceMaker& sources, std::vector<Finding>& findings)
+  TensorReader(Tree& tree, Sources& sources, std::vector<Finding>& findings)
       : tree_(tree), sources_(sources), findings_(findings) {}
 
   /// The tensor at a place, quantized where a group stands there. Absent where
@@ -54,7 +54,7 @@ class TensorReader {
            std::string expected, std::string found, std::string fix);
 
   Tree& tree_;
-  SourceMaker& sources_;
+  Sources& sources_;
   std::vector<Finding>& findings_;
 };
 

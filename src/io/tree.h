@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/hdf5_file.h"
+#include "io/stored_object.h"
 
 namespace kvtape {
 
@@ -27,7 +27,7 @@ class Node {
 
   const std::string& path() const { return object_->path; }
   std::string_view name() const;                  // the last part of the path
-  std::size_t number() const { return number_; }  // in Hdf5File::objects()
+  std::size_t number() const { return number_; }  // among the objects
   const std::optional<StoredDataset>& dataset() const {
     return object_->dataset;
   }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "io/hdf5_file.h"
+#include "io/stored_object.h"
 #include "kvtape/tape.h"
 
 namespace kvtape {
