@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
+#include "io/global_heap.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -55,6 +58,11 @@ haddr_t get_eof(const H5FD_t* file, H5FD_mem_t) {
   return static_cast<haddr_t>(guarded(file).state->file->size());
 }
 
+// A collection begins here; libhdf5 may also ask for the rest of one.
+bool is_heap(std::span<const std::byte> bytes) {
+  return bytes.size() >= 4 && std::memcmp(bytes.data(), "GCOL", 4) == 0;
+}
+
 herr_t read_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
                   size_t bytes, void* buffer) {
   const DriverState& state = *guarded(file).state;
@@ -63,7 +71,12 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
   if (type == H5FD_MEM_DRAW && state.raw_bytes != 0 && bytes != state.raw_bytes)
     return -1;
   const std::span out(static_cast<std::byte*>(buffer), bytes);
-  return state.file->read(static_cast<std::int64_t>(address), out) ? 0 : -1;
+  const auto at = static_cast<std::int64_t>(address);
+  if (!state.file->read(at, out)) return -1;
+  // libhdf5 says of heaps too that they are raw data.
+  const bool heap = state.raw_bytes == 0 && is_heap(out);
+  if (heap && !is_sound_heap(*state.file, at)) return -1;
+  return 0;
 }
 
 herr_t write_bytes(H5FD_t*, H5FD_mem_t, hid_t, haddr_t, size_t, const void*) {

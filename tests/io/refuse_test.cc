@@ -95,6 +95,29 @@ TEST_CASE("a file that its writer has not closed is refused") {
         "its writer has not closed this file");
 }
 
+// libhdf5 1.10 follows the sizes in a heap of texts out of it, or for ever.
+struct Damage {
+  std::size_t at;  // from the heap's signature on
+  std::string bytes;
+};
+
+TEST_CASE("a heap of texts with damaged sizes is refused") {
+  const Folder folder;
+  std::string damaged = content(made("contiguous"));
+  const std::size_t heap = damaged.find("GCOL");
+  REQUIRE(heap != damaged.npos);
+  const Damage damage = GENERATE(
+      Damage{8, std::string(8, '\0')},  // the heap, of no size
+      Damage{8,
+             std::string("\x0f\0\0\0\0\0\0\0", 8)},  // shorter than its header
+      Damage{14, "\x01"},                            // longer than the file
+      Damage{24, "\xff\xff"},              // its first text, out of it
+      Damage{24, std::string(8, '\xff')},  // a size that wraps around
+      Damage{16, std::string(16, '\0')});  // free space of no size
+  damaged.replace(heap + damage.at, damage.bytes.size(), damage.bytes);
+  CHECK(refusal(folder.file("heap.h5", damaged)) != "nothing was thrown");
+}
+
 struct Refused {
   const char* file;
   const char* message;
