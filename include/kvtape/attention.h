@@ -13,7 +13,7 @@ namespace kvtape {
 enum class HeadMap : std::uint8_t { kRepeat, kTile };
 /// Which slots a token sees (man/kvtape-cache.5, "Visibility").
 enum class Visibility : std::uint8_t { kCausal, kMask, kRange };
-/// What a row that sees no slot gives (seeds.md 7).
+/// What a row that sees no slot gives.
 enum class MaskedRows : std::uint8_t { kUniform, kZeros, kNaN };
 /// How rotary embedding pairs dimensions: i with i + dims/2, or 2i with 2i+1.
 enum class RotaryStyle : std::uint8_t { kNone, kHalf, kInterleaved };

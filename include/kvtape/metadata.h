@@ -8,7 +8,7 @@
 
 namespace kvtape {
 
-/// The twelve fields in EasyDeL's order and with its names (seeds.md 1.1).
+/// The twelve fields in EasyDeL's order and with its names.
 /// A plain value: only create() validates.
 struct CacheMetadata {
   std::int64_t batch_size = 0;

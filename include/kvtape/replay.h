@@ -27,7 +27,7 @@ Tolerance default_tolerance(DType dtype);
 struct ReplayOptions {
   enum class Mode {
     kChecked,   // a write that the system would clamp is a finding
-    kFaithful,  // such a write is done as the system does it (seeds.md 1.4)
+    kFaithful,  // such a write is done as the system does it
   };
   Mode mode = Mode::kChecked;
   std::int64_t first_step = 0;            // compare and report steps from here

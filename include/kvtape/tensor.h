@@ -64,13 +64,15 @@ class SlabSource {
   virtual Storage storage() const = 0;
 };
 
-/// EasyDeL's quantized forms (seeds.md 3): the payload is Tensor::source.
+/// EasyDeL's quantized forms: the payload is Tensor::source. Codes
+/// and scales are read as one axis, whatever their shape in a file.
 struct Quantization {
   enum class Scheme : std::uint8_t { kNone, kInt8, kNF4 };
   Scheme scheme = Scheme::kNone;
   /// NF4: elements per absmax, the effective one (min(block, head_dim)).
   std::int64_t block_size = 0;
-  /// int8: [batch, position, head, 1], one scale per row; NF4: [blocks] absmax.
+  /// int8: one scale for the dims of each batch, position and head; NF4: one
+  /// absmax for each block.
   std::shared_ptr<const SlabSource> scales;
   std::int64_t scale_count = 0;
   DType scale_dtype = DType::kF32;

@@ -1,4 +1,4 @@
-// TransformerCacheMetaData.create of EasyDeL (seeds.md 1.1), and a strict form.
+// TransformerCacheMetaData.create of EasyDeL, and a strict form.
 #include "kvtape/metadata.h"
 
 #include <utility>

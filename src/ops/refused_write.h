@@ -15,7 +15,7 @@ struct RefusedWrite {
 };
 
 /// The first write that a replay in this mode does not do: in checked mode one
-/// that dynamic_update_slice would move (seeds.md 1.4), in both one of more
+/// that dynamic_update_slice would move, in both one of more
 /// tokens than the cache has slots.
 std::optional<RefusedWrite> refused_write(const ReplayProblem& problem,
                                           ReplayOptions::Mode mode);

@@ -48,7 +48,7 @@ RowSlots row_slots(const ReplayProblem& problem, const RowTables& tables,
                    std::int64_t row);
 
 /// The position of the first of `count` tokens that come next; on a linear
-/// layout where dynamic_update_slice puts them (seeds.md 1.4). Nothing where
+/// layout where dynamic_update_slice puts them. Nothing where
 /// even that refuses: more tokens than slots.
 std::optional<std::int64_t> write_position(const ReplayProblem& problem,
                                            const RowSlots& slots,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -115,6 +116,8 @@ void check_quantization(const SampleOptions& o) {
   if (o.quantization == Quantization::Scheme::kNone) return;
   if (o.axes != SampleOptions{}.axes || o.stacked)
     refuse("quantization", "axes batch,position,head,dim, not stacked", o.axes);
+  if (o.batch_axes.size() > 1)
+    refuse("quantization", "one batch axis", text(std::ssize(o.batch_axes)));
   if (o.layout == Layout::kGrowing)
     refuse("quantization", "a layout of fixed extent", "growing");
   if (o.dtype == DType::kF64)

@@ -30,12 +30,6 @@ std::vector<float> floats(const Tensor& tensor) {
   return result;
 }
 
-std::vector<std::int64_t> sizes_of(const Tensor& tensor) {
-  std::vector<std::int64_t> sizes;
-  for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
-  return sizes;
-}
-
 Tensor quantized_int8(const Tensor& tensor, const std::vector<float>& data) {
   const std::int64_t dims = extent(tensor, AxisKind::kDim);
   const auto count = static_cast<std::int64_t>(data.size());
@@ -47,12 +41,10 @@ Tensor quantized_int8(const Tensor& tensor, const std::vector<float>& data) {
                          dims, reinterpret_cast<std::int8_t*>(codes.data()),
                          scales.data());
   Tensor result = tensor;
-  std::vector<std::int64_t> sizes = sizes_of(tensor);
-  result.source = make_source(std::move(codes), sizes, 1);
-  sizes.back() = 1;
+  result.source = make_source(std::move(codes), {count}, 1);
   result.quantization = {
       .scheme = Quantization::Scheme::kInt8,
-      .scales = make_source(std::move(scales), sizes, scale_bytes),
+      .scales = make_source(std::move(scales), {count / dims}, scale_bytes),
       .scale_count = count / dims,
       .scale_dtype = tensor.dtype,
       .payload_dtype = DType::kI8,

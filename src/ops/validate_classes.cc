@@ -96,7 +96,7 @@ Marks marks_of(const Tape& tape, const LayerCache& layer,
     marks.slot_position = row_integers(*layer.slot_position, range);
   if (has_row(cache.attention_mask, range.row))
     read_mask(*cache.attention_mask, range, marks);
-  // penzai v2 masks tokens that equal pad_id, at whatever place (seeds.md 5.2).
+  // penzai v2 masks tokens that equal pad_id, at whatever place.
   if (tape.source == "penzai" && cache.metadata.pad_token_id &&
       has_row(cache.tokens, range.row)) {
     marks.tokens = row_integers(*cache.tokens, range);

@@ -29,11 +29,6 @@ void count_scales(const std::vector<float>& scales, std::int64_t first,
 
 Scales scales_of(const Tensor& tensor) {
   const Quantization& q = tensor.quantization;
-  const Extents has = extents_of(tensor);
-  const bool nf4 = q.scheme == Quantization::Scheme::kNF4;
-  const std::vector<std::int64_t> sizes =
-      nf4 ? std::vector{q.scale_count}
-          : std::vector{has.batch, has.position, has.heads, std::int64_t{1}};
   const auto size = static_cast<std::size_t>(bytes_per_element(q.scale_dtype));
   const auto count_run = [&](std::int64_t first,
                              std::span<const std::byte> bytes, Scales& found) {
@@ -48,7 +43,7 @@ Scales scales_of(const Tensor& tensor) {
     }
   };
   Scales found;
-  for_each_run(*q.scales, sizes, static_cast<int>(size),
+  for_each_run(*q.scales, {q.scale_count}, static_cast<int>(size),
                [&](std::int64_t first, std::span<const std::byte> bytes) {
                  count_run(first, bytes, found);
                });
@@ -65,12 +60,11 @@ std::string scale_text(const Tensor& tensor, std::int64_t at) {
                      at / has.heads % has.position, at % has.heads);
 }
 
-// -128: a cast to int8 that wrapped (seeds.md 3.1).
+// -128: a cast to int8 that wrapped.
 Places wrapped_codes(const Tensor& tensor) {
-  const Extents has = extents_of(tensor);
   Places places;
-  for_each_run(*tensor.source, {has.batch, has.position, has.heads, has.dims},
-               1, [&](std::int64_t first, std::span<const std::byte> bytes) {
+  for_each_run(*tensor.source, {tensor.quantization.payload_count}, 1,
+               [&](std::int64_t first, std::span<const std::byte> bytes) {
                  const auto count =
                      std::count(bytes.begin(), bytes.end(), std::byte{0x80});
                  if (count == 0) return;
@@ -100,7 +94,7 @@ void check_quantized_values(const std::string& path, const Tensor& tensor,
   const Scales scales = scales_of(tensor);
   report_scales("E75", path, tensor, scales.bad, "finite numbers, not negative",
                 findings);
-  // NF4 stores 0 for a block of zeros, int8 never does (seeds.md 3).
+  // NF4 stores 0 for a block of zeros, int8 never does.
   if (tensor.quantization.scheme != Quantization::Scheme::kInt8) return;
   report_scales("W53", path, tensor, scales.zero, "positive numbers", findings);
   // A scale of bf16 may be rounded down so far that -128 is right.

@@ -35,7 +35,7 @@ class Findings {
 };
 
 /// The positive sizes that the metadata give, after EasyDeL's defaults
-/// (seeds.md 1.1); absent where they say nothing of use.
+///; absent where they say nothing of use.
 struct Sizes {
   std::optional<std::int64_t> batch;
   std::optional<std::int64_t> length;

@@ -1,4 +1,4 @@
-// Checks of the two quantized forms (seeds.md 3) without reading them.
+// Checks of the two quantized forms without reading them.
 #include "ops/validate_checks.h"
 
 namespace kvtape {

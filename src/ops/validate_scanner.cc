@@ -84,29 +84,15 @@ bool lies_together(const SlabView& view) {
          (positions <= 1 || view.strides[0] == heads * dims);
 }
 
-// Bytes [first, first + count) of a packed source: in place, or in `buffer`.
-const std::byte* bytes_at(const SlabSource& source,
-                          const std::vector<std::int64_t>& sizes,
-                          int bytes_per_element, std::int64_t first,
-                          std::int64_t count, std::vector<std::byte>& buffer) {
+// Elements [first, first + count) of codes or scales, which are read as one
+// axis: in place, or in `buffer`.
+const std::byte* bytes_at(const SlabSource& source, int bytes_per_element,
+                          std::int64_t first, std::int64_t count,
+                          std::vector<std::byte>& buffer) {
   const auto all = source.bytes();
   if (!all.empty()) return all.data() + first * bytes_per_element;
-  // Whole slots of [batch, position, ...], or a run of the only axis.
-  Box box;
-  box.first.assign(sizes.size(), 0);
-  box.count = sizes;
-  const std::size_t cut = sizes.size() > 1 ? 1 : 0;
-  std::int64_t unit = 1;
-  for (std::size_t i = cut + 1; i < sizes.size(); ++i) unit *= sizes[i];
-  const std::int64_t at = unit > 0 ? first / unit : 0;
-  box.first[cut] = cut == 1 ? at % sizes[1] : at;
-  box.count[cut] = unit > 0 ? count / unit : 0;
-  if (cut == 1) {
-    box.first[0] = at / sizes[1];
-    box.count[0] = 1;
-  }
   buffer.resize(static_cast<std::size_t>(count * bytes_per_element));
-  source.read(box, buffer);
+  source.read({.first = {first}, .count = {count}}, buffer);
   return buffer.data();
 }
 
@@ -222,21 +208,12 @@ void SlotScanner::load_codes(std::int64_t first_slot, std::int64_t count) {
   const Quantization& q = tensor_->quantization;
   const std::int64_t elements = heads_ * dims_;
   const std::int64_t first = first_slot * elements;
-  const Extents has = extents_of(*tensor_);
-  const bool flat = q.scheme == Quantization::Scheme::kNF4;
-  const std::vector<std::int64_t> code_sizes =
-      flat ? std::vector{q.payload_count}
-           : std::vector{has.batch, has.position, has.heads, has.dims};
-  const std::vector<std::int64_t> scale_sizes =
-      flat ? std::vector{q.scale_count}
-           : std::vector{has.batch, has.position, has.heads, std::int64_t{1}};
   const std::int64_t codes = per_code(q);
   const std::int64_t scaled = per_scale(*tensor_);
-  data_ = bytes_at(*tensor_->source, code_sizes, 1, first / codes,
-                   count * elements / codes, packed_);
-  scale_data_ =
-      bytes_at(*q.scales, scale_sizes, bytes_per_element(q.scale_dtype),
-               first / scaled, count * elements / scaled, scales_);
+  data_ = bytes_at(*tensor_->source, 1, first / codes, count * elements / codes,
+                   packed_);
+  scale_data_ = bytes_at(*q.scales, bytes_per_element(q.scale_dtype),
+                         first / scaled, count * elements / scaled, scales_);
 }
 
 // Elements [first, first + count) of the range: a zero code or a zero scale.

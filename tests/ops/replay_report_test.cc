@@ -7,6 +7,7 @@
 #include "core/slab.h"
 #include "kvtape/error.h"
 #include "kvtape/replay.h"
+#include "ops/growth.h"
 #include "random_tape.h"
 
 namespace kvtape {
@@ -287,6 +288,28 @@ TEST_CASE("errors that grow steadily have a doubling time") {
   const ReplayReport report = replay(tape);
   REQUIRE(report.doubling_steps);
   CHECK(*report.doubling_steps == Approx(4).epsilon(0.05));
+}
+
+TEST_CASE("errors that do not grow steadily have none") {
+  std::vector<double> errors;
+  tests::Numbers random(4);
+  for (int step = 0; step < 50; ++step)
+    errors.push_back(1e-6 * std::exp2(random.next()));
+  CHECK_FALSE(doubling_steps(errors));  // flat
+  errors[49] = 1;
+  CHECK_FALSE(doubling_steps(errors));  // one jump
+  for (int step = 0; step < 50; ++step)
+    errors[static_cast<std::size_t>(step)] *= std::exp2(step / 5.0);
+  errors[49] = 1e-3;
+  REQUIRE(doubling_steps(errors));
+  CHECK(*doubling_steps(errors) == Approx(5).epsilon(0.1));
+  errors[3] = 0;  // an exact step says nothing
+  CHECK(doubling_steps(errors));
+  CHECK_FALSE(doubling_steps({1, 2, 4, 8, 16, 32, 64}));  // too few
+  CHECK(*doubling_steps({1, 2, 4, 8, 16, 32, 64, 128}) == Approx(1));
+  CHECK_FALSE(doubling_steps({128, 64, 32, 16, 8, 4, 2, 1}));
+  errors[7] = std::nan("");
+  CHECK_FALSE(doubling_steps(errors));
 }
 
 TEST_CASE("the result depends on no number of threads and on no split") {

@@ -240,6 +240,21 @@ TEST_CASE("masks of positions and of tokens, with rotary embedding") {
       }
 }
 
+TEST_CASE("tokens that see nothing average the cache as it then is") {
+  for (Layout layout : {Layout::kLinear, Layout::kGrowing})
+    for (bool by_tokens : {false, true}) {
+      Tape tape = random_tape({.batch = {1},
+                               .extent = layout == Layout::kLinear ? 9 : 0,
+                               .steps = {1, 1, 2, 1, 1},
+                               .layout = layout});
+      const auto kind = by_tokens ? AxisKind::kToken : AxisKind::kPosition;
+      const Tensor mask = int_tensor(
+          {{AxisKind::kBatch, "batch", 1}, {kind, "x", 6}}, {0, 0, 0, 1, 0, 1});
+      (by_tokens ? tape.trace->token_mask : tape.cache.attention_mask) = mask;
+      check(tape);
+    }
+}
+
 TEST_CASE("keys that are in the cache already") {
   for (Visibility visibility : {Visibility::kCausal, Visibility::kRange}) {
     Tape tape = random_tape({.index = {9, 11}});

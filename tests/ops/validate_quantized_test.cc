@@ -59,20 +59,15 @@ Parts parts(Quantization::Scheme scheme, std::uint32_t seed) {
 
 Tensor tensor_of(const Parts& parts, bool hidden) {
   const bool int8 = parts.scheme == Quantization::Scheme::kInt8;
-  using Sizes = std::vector<std::int64_t>;
   const auto codes = static_cast<std::int64_t>(parts.codes.size());
   const auto scales = static_cast<std::int64_t>(parts.scales.size());
   Tensor tensor;
   tensor.axes = test::cache_axes({kRows, kSlots, kHeads, kDims});
-  tensor.source =
-      make_source(test::bytes_of(parts.codes),
-                  int8 ? Sizes{kRows, kSlots, kHeads, kDims} : Sizes{codes}, 1);
+  tensor.source = make_source(test::bytes_of(parts.codes), {codes}, 1);
   tensor.quantization = {
       .scheme = parts.scheme,
       .block_size = int8 ? 0 : kDims,
-      .scales = make_source(
-          test::bytes_of(parts.scales),
-          int8 ? Sizes{kRows, kSlots, kHeads, 1} : Sizes{scales}, 4),
+      .scales = make_source(test::bytes_of(parts.scales), {scales}, 4),
       .scale_count = scales,
       .payload_dtype = int8 ? DType::kI8 : DType::kU8,
       .payload_count = codes};

@@ -33,7 +33,7 @@ Slot new_slot(const Problem& p, std::int64_t b, Row& row, std::int64_t token,
 }
 
 // The first slot of `count` new ones in a fixed cache: where the system's
-// dynamic_update_slice puts it (seeds.md 1.4), or nothing if that is not index.
+// dynamic_update_slice puts it, or nothing if that is not index.
 std::optional<std::int64_t> first_slot(const Problem& p, std::int64_t index,
                                        std::int64_t count) {
   if (count > p.extent) return std::nullopt;

@@ -8,7 +8,7 @@
 namespace kvtape::reference {
 namespace {
 
-// seeds.md 3.2, as eformer writes them.
+// The levels of NF4, as eformer writes them.
 constexpr std::array<float, 16> kLevels = {-1.0F,
                                            -0.6961928009986877F,
                                            -0.5250730514526367F,
@@ -91,14 +91,11 @@ void requantize_nf4(double* block, std::int64_t count, DType dtype) {
         nf4_value(nf4_code(rounded(block[i] / absmax, dtype)), absmax, dtype);
 }
 
-std::vector<std::byte> all_bytes(const SlabSource& source,
-                                 std::vector<std::int64_t> sizes,
-                                 std::int64_t bytes) {
-  const auto in_place = source.bytes();
-  if (!in_place.empty()) return {in_place.begin(), in_place.end()};
-  std::vector<std::byte> result(static_cast<std::size_t>(bytes));
-  const std::vector<std::int64_t> origin(sizes.size(), 0);
-  source.read({.first = origin, .count = std::move(sizes)}, result);
+std::vector<std::byte> all_bytes(const SlabSource& source, std::int64_t count,
+                                 int bytes_per_element) {
+  std::vector<std::byte> result(
+      static_cast<std::size_t>(count * bytes_per_element));
+  source.read({.first = {0}, .count = {count}}, result);
   return result;
 }
 
@@ -127,14 +124,8 @@ double decoded(const std::byte* at, DType dtype) {
 
 std::vector<double> scales_of(const Tensor& tensor) {
   const Quantization& q = tensor.quantization;
-  std::vector<std::int64_t> sizes = {q.scale_count};
-  if (q.scheme == Quantization::Scheme::kInt8) {
-    sizes.clear();
-    for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
-    sizes.back() = 1;
-  }
   const int size = bytes_per_element(q.scale_dtype);
-  const auto bytes = all_bytes(*q.scales, sizes, q.scale_count * size);
+  const auto bytes = all_bytes(*q.scales, q.scale_count, size);
   std::vector<double> result;
   for (std::size_t at = 0; at < bytes.size();
        at += static_cast<std::size_t>(size))
@@ -145,11 +136,7 @@ std::vector<double> scales_of(const Tensor& tensor) {
 std::vector<double> dequantized(const Tensor& tensor) {
   const Quantization& q = tensor.quantization;
   const bool int8 = q.scheme == Quantization::Scheme::kInt8;
-  std::vector<std::int64_t> sizes = {q.payload_count};
-  if (int8) sizes.clear();
-  if (int8)
-    for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
-  const auto codes = all_bytes(*tensor.source, sizes, q.payload_count);
+  const auto codes = all_bytes(*tensor.source, q.payload_count, 1);
   const std::vector<double> scales = scales_of(tensor);
   const std::int64_t block =
       int8 ? extent(tensor, AxisKind::kDim) : q.block_size;
