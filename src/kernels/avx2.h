@@ -33,6 +33,38 @@ KVTAPE_AVX2_INLINE __m256 load8(const std::byte* at) {
   }
 }
 
+/// Asks for rows that will be wanted soon, line after line: memory is read
+/// fastest in order, whatever order the work on what is there already takes.
+class Prefetcher {
+ public:
+  Prefetcher() = default;
+  /// `rows` rows of `row_bytes`, `stride` bytes apart.
+  Prefetcher(const std::byte* at, std::int64_t row_bytes, std::int64_t stride,
+             std::int64_t rows)
+      : at_(reinterpret_cast<const char*>(at)),
+        row_bytes_(stride == row_bytes ? rows * row_bytes : row_bytes),
+        stride_(stride),
+        rows_(stride == row_bytes ? 1 : rows) {}
+
+  KVTAPE_AVX2_INLINE void next() {
+    if (rows_ == 0) return;
+    constexpr std::int64_t kLine = 64;
+    _mm_prefetch(at_ + offset_, _MM_HINT_T1);
+    offset_ += kLine;
+    if (offset_ < row_bytes_) return;
+    offset_ = 0;
+    at_ += stride_;
+    --rows_;
+  }
+
+ private:
+  const char* at_ = nullptr;
+  std::int64_t row_bytes_ = 0;
+  std::int64_t stride_ = 0;
+  std::int64_t rows_ = 0;
+  std::int64_t offset_ = 0;
+};
+
 /// Whether rows can be read as they lie; others are packed first.
 bool avx2_in_place(const Rows& rows, std::int64_t dim);
 

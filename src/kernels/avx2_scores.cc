@@ -9,12 +9,12 @@ namespace {
 
 // From this many rows on, packing a block of keys costs less than widening
 // them again for every few rows.
-constexpr std::int64_t kPackRows = 8;
+constexpr std::int64_t kPackRows = 12;
 
 // Keys are asked for this many slots ahead.
-constexpr std::int64_t kAhead = 16;
+constexpr std::int64_t kAhead = 32;
 
-constexpr std::int64_t kKeysAtOnce = 8;
+constexpr std::size_t kKeysAtOnce = 8;
 
 // Halves of eight accumulators onto each other: [fold(a), fold(b)] of t[j].
 KVTAPE_AVX2_INLINE __m256 fold4(__m256 a, __m256 b) {
@@ -35,14 +35,6 @@ KVTAPE_AVX2_INLINE __m256 fold8(const __m256* a) {
   return _mm256_hadd_ps(low, high);
 }
 
-// Sums of the lanes of four accumulators, in order.
-KVTAPE_AVX2_INLINE __m128 fold8_of4(const __m256* a) {
-  const __m256 pairs = fold2(fold4(a[0], a[2]), fold4(a[1], a[3]));
-  const __m256 sums = _mm256_hadd_ps(pairs, pairs);
-  return _mm_movelh_ps(_mm256_castps256_ps128(sums),
-                       _mm256_extractf128_ps(sums, 1));
-}
-
 // Queries [row, stride] and the rows of scores [row, kScoreStride] they get.
 struct Queries {
   const float* data = nullptr;
@@ -51,107 +43,145 @@ struct Queries {
   float* scores = nullptr;
 };
 
-// Whether a tile is the first to touch its keys, and asks for later ones.
-enum class Touch : bool { kAgain, kFirst };
+// Adds the products of lanes [d, d + 8) of kRows queries and kKeys keys to
+// sums[row * kKeys + key]. The fewer of both wait in registers.
+template <Element kElement, std::size_t kRows, std::size_t kKeys>
+KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
+                                     const Queries& queries, std::int64_t d,
+                                     __m256* sums) {
+  const auto query = [&](std::size_t row)
+      __attribute__((target("avx2,fma,f16c"), always_inline)) {
+    return _mm256_loadu_ps(queries.data +
+                           static_cast<std::int64_t>(row) * queries.stride + d);
+  };
+  const auto add = [&](std::size_t row, std::size_t key, __m256 q, __m256 k)
+      __attribute__((target("avx2,fma,f16c"), always_inline)) {
+    __m256& sum = sums[row * kKeys + key];
+    sum = _mm256_fmadd_ps(q, k, sum);
+  };
+  const auto key_at = [&](std::size_t key)
+      __attribute__((target("avx2,fma,f16c"), always_inline)) {
+    return load8<kElement>(keys[key] + d * bytes_of(kElement));
+  };
+  if constexpr (kRows <= kKeys) {
+    __m256 q[kRows];
+#pragma GCC unroll 4
+    for (std::size_t row = 0; row < kRows; ++row) q[row] = query(row);
+#pragma GCC unroll 8
+    for (std::size_t key = 0; key < kKeys; ++key) {
+      const __m256 k = key_at(key);
+#pragma GCC unroll 4
+      for (std::size_t row = 0; row < kRows; ++row) add(row, key, q[row], k);
+    }
+  } else {
+    __m256 k[kKeys];
+#pragma GCC unroll 8
+    for (std::size_t key = 0; key < kKeys; ++key) k[key] = key_at(key);
+#pragma GCC unroll 4
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const __m256 q = query(row);
+#pragma GCC unroll 8
+      for (std::size_t key = 0; key < kKeys; ++key) add(row, key, q, k[key]);
+    }
+  }
+}
 
 // sums[row * kKeys + key] of kRows queries and kKeys keys.
-template <Element kElement, std::size_t kRows, std::size_t kKeys, Touch kTouch>
+template <Element kElement, std::size_t kRows, std::size_t kKeys>
 KVTAPE_AVX2_INLINE void dot_tile(const std::byte* const* keys,
-                                 std::int64_t ahead, const Queries& queries,
+                                 const Queries& queries, Prefetcher& next,
                                  __m256* sums) {
 #pragma GCC unroll 12
   for (std::size_t i = 0; i < kRows * kKeys; ++i) sums[i] = _mm256_setzero_ps();
+  constexpr std::size_t kLines =
+      (kKeys * kLanes * bytes_of(kElement) + 63) / 64;
   for (std::int64_t d = 0; d < queries.dim; d += kLanes) {
-    __m256 rows[kRows];
-#pragma GCC unroll 4
-    for (std::size_t row = 0; row < kRows; ++row)
-      rows[row] = _mm256_loadu_ps(
-          queries.data + static_cast<std::int64_t>(row) * queries.stride + d);
-#pragma GCC unroll 8
-    for (std::size_t key = 0; key < kKeys; ++key) {
-      const std::byte* at = keys[key] + d * bytes_of(kElement);
-      if constexpr (kTouch == Touch::kFirst)
-        _mm_prefetch(reinterpret_cast<const char*>(at + ahead), _MM_HINT_T0);
-      const __m256 k = load8<kElement>(at);
-#pragma GCC unroll 4
-      for (std::size_t row = 0; row < kRows; ++row)
-        sums[row * kKeys + key] =
-            _mm256_fmadd_ps(rows[row], k, sums[row * kKeys + key]);
-    }
+    if constexpr (kRows > 1)
+      for (std::size_t line = 0; line < kLines; ++line) next.next();
+    add_products<kElement, kRows, kKeys>(keys, queries, d, sums);
   }
+}
+
+// Lanes [row, kKeysAtOnce] of kRows queries and keys [first, kKeysAtOnce), at
+// most kKeys of them at a time.
+template <Element kElement, std::size_t kRows, std::size_t kKeys,
+          std::size_t kFirst = 0>
+KVTAPE_AVX2_INLINE void dot_tiles(const std::byte* const* keys,
+                                  const Queries& queries, Prefetcher& next,
+                                  __m256* lanes) {
+  constexpr std::size_t kCount = std::min(kKeys, kKeysAtOnce - kFirst);
+  __m256 sums[kRows * kCount];
+  dot_tile<kElement, kRows, kCount>(keys + kFirst, queries, next, sums);
+#pragma GCC unroll 4
+  for (std::size_t row = 0; row < kRows; ++row)
+#pragma GCC unroll 8
+    for (std::size_t key = 0; key < kCount; ++key)
+      lanes[row * kKeysAtOnce + kFirst + key] = sums[row * kCount + key];
+  if constexpr (kFirst + kCount < kKeysAtOnce)
+    dot_tiles<kElement, kRows, kKeys, kFirst + kCount>(keys, queries, next,
+                                                       lanes);
 }
 
 // Scores of kRows queries and the eight keys; column is the first key's slot.
-template <Element kElement, std::size_t kRows, Touch kTouch>
+// With one query memory is read in order, key after key: there is little to
+// compute. With more, as many accumulators as the registers hold.
+template <Element kElement, std::size_t kRows>
 KVTAPE_AVX2_INLINE void eight_keys(const std::byte* const* keys,
-                                   std::int64_t ahead, const Queries& queries,
+                                   const Queries& queries, Prefetcher& next,
                                    std::int64_t column) {
-  constexpr std::size_t kKeys = kRows == 1 ? 8 : kRows == 4 ? 2 : 4;
-  for (std::size_t first = 0; first < kKeysAtOnce; first += kKeys) {
-    __m256 sums[kRows * kKeys];
-    dot_tile<kElement, kRows, kKeys, kTouch>(keys + first, ahead, queries,
-                                             sums);
-    float* out = queries.scores + column + first;
-    if constexpr (kRows == 1) {
-      _mm256_storeu_ps(out, fold8(sums));
-    } else if constexpr (kRows < 4) {
-      const __m256 two = fold8(sums);
-      _mm_storeu_ps(out, _mm256_castps256_ps128(two));
-      _mm_storeu_ps(out + kScoreStride, _mm256_extractf128_ps(two, 1));
-      if constexpr (kRows == 3)
-        _mm_storeu_ps(out + 2 * kScoreStride, fold8_of4(sums + 8));
-    } else {
-      const __m256 all = fold8(sums);
-      const __m128 low = _mm256_castps256_ps128(all);
-      const __m128 high = _mm256_extractf128_ps(all, 1);
-      _mm_storel_pi(reinterpret_cast<__m64*>(out), low);
-      _mm_storeh_pi(reinterpret_cast<__m64*>(out + kScoreStride), low);
-      _mm_storel_pi(reinterpret_cast<__m64*>(out + 2 * kScoreStride), high);
-      _mm_storeh_pi(reinterpret_cast<__m64*>(out + 3 * kScoreStride), high);
-    }
-  }
+  constexpr std::size_t kKeys = kRows == 1 ? 1 : kRows == 4 ? 3 : 4;
+  __m256 lanes[kRows * kKeysAtOnce];
+  dot_tiles<kElement, kRows, kKeys>(keys, queries, next, lanes);
+#pragma GCC unroll 4
+  for (std::size_t row = 0; row < kRows; ++row)
+    _mm256_storeu_ps(queries.scores + row * kScoreStride + column,
+                     fold8(lanes + row * kKeysAtOnce));
 }
 
-template <Element kElement, Touch kTouch>
+template <Element kElement>
 KVTAPE_AVX2_INLINE void some_rows(std::int64_t rows,
                                   const std::byte* const* keys,
-                                  std::int64_t ahead, const Queries& queries,
+                                  const Queries& queries, Prefetcher& next,
                                   std::int64_t column) {
   switch (rows) {
     case 1:
-      return eight_keys<kElement, 1, kTouch>(keys, ahead, queries, column);
+      return eight_keys<kElement, 1>(keys, queries, next, column);
     case 2:
-      return eight_keys<kElement, 2, kTouch>(keys, ahead, queries, column);
+      return eight_keys<kElement, 2>(keys, queries, next, column);
     case 3:
-      return eight_keys<kElement, 3, kTouch>(keys, ahead, queries, column);
+      return eight_keys<kElement, 3>(keys, queries, next, column);
     default:
-      return eight_keys<kElement, 4, kTouch>(keys, ahead, queries, column);
+      return eight_keys<kElement, 4>(keys, queries, next, column);
   }
 }
 
-// Three rows at a time keep the registers full; four in one go save a read.
+// Tiles of nearly the same height: 8 rows are 4 and 4, not 3, 3 and 2.
 std::int64_t next_rows(std::int64_t rows) {
-  return rows == 4 ? 4 : std::min<std::int64_t>(rows, 3);
+  constexpr std::int64_t kMostRows = 4;
+  const std::int64_t tiles = (rows + kMostRows - 1) / kMostRows;
+  return (rows + tiles - 1) / tiles;
 }
 
 // Keys of slots [begin, end), `key` being the first of them, in place.
-template <Element kElement, Touch kTouch>
+template <Element kElement>
 KVTAPE_AVX2 void score_rows(const std::byte* key, std::int64_t stride_bytes,
                             Slots slots, std::int64_t rows, Queries queries) {
-  for (std::int64_t slot = slots.begin; slot < slots.end; slot += kKeysAtOnce) {
+  constexpr auto kStep = static_cast<std::int64_t>(kKeysAtOnce);
+  for (std::int64_t slot = slots.begin; slot < slots.end; slot += kStep) {
+    const std::byte* at = key + (slot - slots.begin) * stride_bytes;
+    const std::int64_t last = slots.end - 1 - slot;
     const std::byte* keys[kKeysAtOnce];
-    for (std::int64_t i = 0; i < kKeysAtOnce; ++i)
-      keys[i] = key + (std::min(slot + i, slots.end - 1) - slots.begin) *
-                          stride_bytes;
+    for (std::int64_t i = 0; i < kStep; ++i)
+      keys[i] = at + std::min(i, last) * stride_bytes;
+    Prefetcher next(at + kAhead * stride_bytes,
+                    queries.dim * bytes_of(kElement), stride_bytes, kStep);
     Queries part = queries;
-    const std::int64_t ahead = kAhead * stride_bytes;
-    std::int64_t count = next_rows(rows);
-    some_rows<kElement, kTouch>(count, keys, ahead, part, slot);
-    for (std::int64_t row = count; row < rows; row += count) {
-      count = next_rows(rows - row);
+    for (std::int64_t row = 0; row < rows;) {
+      const std::int64_t count = next_rows(rows - row);
       part.data = queries.data + row * queries.stride;
       part.scores = queries.scores + row * kScoreStride;
-      some_rows<kElement, Touch::kAgain>(count, keys, ahead, part, slot);
+      some_rows<kElement>(count, keys, part, next, slot);
+      row += count;
     }
   }
 }
@@ -161,14 +191,11 @@ void score_in_place(const Rows& key, Slots slots, std::int64_t rows,
   const std::int64_t stride = key.slot_stride * bytes_of(key.element);
   const std::byte* data = key.data + slots.begin * stride;
   if (key.element == Element::kF32)
-    score_rows<Element::kF32, Touch::kFirst>(data, stride, slots, rows,
-                                             queries);
+    score_rows<Element::kF32>(data, stride, slots, rows, queries);
   else if (key.element == Element::kF16)
-    score_rows<Element::kF16, Touch::kFirst>(data, stride, slots, rows,
-                                             queries);
+    score_rows<Element::kF16>(data, stride, slots, rows, queries);
   else
-    score_rows<Element::kBF16, Touch::kFirst>(data, stride, slots, rows,
-                                              queries);
+    score_rows<Element::kBF16>(data, stride, slots, rows, queries);
 }
 
 }  // namespace
@@ -192,10 +219,9 @@ void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
     const Slots block{.begin = begin,
                       .end = std::min(begin + kBlock, slots.end)};
     avx2_pack(key, block.begin, block.end, dim, scratch);
-    score_rows<Element::kF32, Touch::kAgain>(
-        reinterpret_cast<const std::byte*>(scratch),
-        stride * static_cast<std::int64_t>(sizeof(float)), block, rows,
-        queries);
+    score_rows<Element::kF32>(reinterpret_cast<const std::byte*>(scratch),
+                              stride * static_cast<std::int64_t>(sizeof(float)),
+                              block, rows, queries);
   }
 }
 

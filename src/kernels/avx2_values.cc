@@ -9,7 +9,7 @@ namespace {
 
 // From this many rows on, packing a block of values costs less than widening
 // them again for every few rows.
-constexpr std::int64_t kPackRows = 8;
+constexpr std::int64_t kPackRows = 12;
 
 // Slots whose values go through the registers before the next dims do.
 constexpr std::int64_t kSlotsAtOnce = 16;
@@ -21,17 +21,17 @@ struct Tile {
   const std::byte* values = nullptr;
   std::int64_t slot_bytes = 0;
   std::int64_t slots = 0;
-  std::int64_t ahead = 0;          // bytes to the values wanted soon
   const float* weights = nullptr;  // [row, kScoreStride]
   float* chains = nullptr;         // [row, stride]
   std::int64_t stride = 0;
+  Prefetcher* next = nullptr;  // values of the slots after these
 };
 
 // Continues the chains of kRows rows and kVectors * 8 dims.
 template <Element kElement, std::size_t kRows, std::size_t kVectors>
 KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
   constexpr std::size_t kBytes = kLanes * bytes_of(kElement);
-  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kLines = (kVectors * kBytes + 63) / 64;
   const auto stride = static_cast<std::size_t>(tile.stride);
   float* out = tile.chains + dim;
   __m256 chains[kRows][kVectors];
@@ -41,16 +41,14 @@ KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
     for (std::size_t i = 0; i < kVectors; ++i)
       chains[row][i] = _mm256_loadu_ps(out + row * stride + i * kLanes);
   const std::byte* at = tile.values + dim * bytes_of(kElement);
+  Prefetcher next = *tile.next;
   for (std::int64_t slot = 0; slot < tile.slots; ++slot) {
     __m256 v[kVectors];
 #pragma GCC unroll 8
-    for (std::size_t i = 0; i < kVectors; ++i) {
+    for (std::size_t i = 0; i < kVectors; ++i)
       v[i] = load8<kElement>(at + i * kBytes);
-      if (i * kBytes % kLine == 0)
-        _mm_prefetch(
-            reinterpret_cast<const char*>(at + tile.ahead) + i * kBytes,
-            _MM_HINT_T0);
-    }
+    if constexpr (kRows > 1)
+      for (std::size_t line = 0; line < kLines; ++line) next.next();
 #pragma GCC unroll 6
     for (std::size_t row = 0; row < kRows; ++row) {
       const __m256 p =
@@ -62,6 +60,7 @@ KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
     }
     at += tile.slot_bytes;
   }
+  *tile.next = next;
 #pragma GCC unroll 6
   for (std::size_t row = 0; row < kRows; ++row)
 #pragma GCC unroll 8
@@ -125,13 +124,16 @@ void add_chains(const Block& block, const float* weights, std::int64_t rows,
   const std::int64_t stride = block.dims + kLanes;
   std::fill(chains, chains + rows * stride, 0.0F);
   for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
+    Prefetcher next(block.data + (slot + kSlotsAtOnce) * block.slot_bytes,
+                    block.dims * bytes_of(block.element), block.slot_bytes,
+                    kSlotsAtOnce);
     const Tile tile{.values = block.data + slot * block.slot_bytes,
                     .slot_bytes = block.slot_bytes,
                     .slots = std::min(kSlotsAtOnce, block.slots - slot),
-                    .ahead = kSlotsAtOnce * block.slot_bytes,
                     .weights = weights + slot,
                     .chains = chains,
-                    .stride = stride};
+                    .stride = stride,
+                    .next = &next};
     if (block.element == Element::kF32)
       some_rows<Element::kF32>(rows, tile, block.dims);
     else if (block.element == Element::kF16)
@@ -202,6 +204,12 @@ Block without_dead(const Block& block, const float* weights, float* copy) {
           .dims = block.dims};
 }
 
+// Tiles of nearly the same height: 8 rows are 4 and 4, not 6 and 2.
+std::int64_t next_rows(std::int64_t rows) {
+  const std::int64_t tiles = (rows + kMostRows - 1) / kMostRows;
+  return (rows + tiles - 1) / tiles;
+}
+
 // A dead slot's weight of +0 leaves every sum as it is unless the value is
 // not finite: such blocks go row by row over a cleaned copy.
 // scratch: chains [kMostRows, stride], copy [kBlock, stride].
@@ -212,7 +220,7 @@ void add_block(const Block& block, const float* weights, std::int64_t rows,
   bool checked = false;
   bool finite = true;
   for (std::int64_t row = 0, count = 0; row < rows; row += count) {
-    count = std::min<std::int64_t>(rows - row, kMostRows);
+    count = next_rows(rows - row);
     const float* p = weights + row * kScoreStride;
     const std::int64_t dead = count_dead(p, count, block.slots);
     if (dead == count * block.slots) continue;

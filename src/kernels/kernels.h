@@ -44,7 +44,8 @@ constexpr std::int64_t scratch_floats(std::int64_t dim) {
   return (2 * kBlock + kLanes) * packed_stride(dim);
 }
 
-/// Slots [begin, end) of a span; begin is a multiple of kBlock.
+/// Slots [begin, end) of a span; begin is a multiple of kLanes, for values of
+/// kBlock.
 struct Slots {
   std::int64_t begin = 0;
   std::int64_t end = 0;

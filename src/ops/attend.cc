@@ -17,6 +17,7 @@ namespace {
 
 using kernels::kBlock;
 using kernels::Kernels;
+using kernels::kLanes;
 using kernels::kScoreStride;
 using kernels::kSpan;
 using kernels::packed_stride;
@@ -283,10 +284,11 @@ void add_values(const Chunk& chunk, const SlabView& value, std::int64_t span,
 }
 
 // Calls use(slots, group) so that memory is walked as it lies: one group over
-// all slots, or all groups block by block.
+// all slots, or all groups after each few slots.
 template <typename Use>
-void walk(Slots slots, std::span<const Group> groups, Use use) {
-  const std::int64_t step = groups.size() == 1 ? kSpan : kBlock;
+void walk(Slots slots, std::span<const Group> groups, std::int64_t few,
+          Use use) {
+  const std::int64_t step = groups.size() == 1 ? kSpan : few;
   for (std::int64_t begin = slots.begin; begin < slots.end; begin += step)
     for (const Group& group : groups)
       use(Slots{.begin = begin, .end = std::min(begin + step, slots.end)},
@@ -305,14 +307,14 @@ void do_span(const Chunk& chunk, std::int64_t span,
   float* scores = scratch;
   float* spare = scratch + (last - first) * kScoreStride;
 
-  walk(slots, groups, [&](Slots part, const Group& group) {
+  walk(slots, groups, kLanes, [&](Slots part, const Group& group) {
     score_keys(chunk, page.key, part, group, first, scores, spare);
   });
   for (std::int64_t row = first; row < last; ++row)
     chunk.sum(span, row) =
         weigh(chunk, span, slots, row, scores + (row - first) * kScoreStride);
   std::fill(chunk.partial(span, first), chunk.partial(span, last), 0.0F);
-  walk(slots, groups, [&](Slots part, const Group& group) {
+  walk(slots, groups, kBlock, [&](Slots part, const Group& group) {
     add_values(chunk, page.value, span, part, group, first, scores, spare);
   });
 }

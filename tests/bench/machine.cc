@@ -1,0 +1,107 @@
+#include "machine.h"
+
+#include <immintrin.h>
+
+#include <chrono>
+
+#include "kernels/avx2.h"
+
+namespace kvtape::bench {
+namespace {
+
+using kernels::Rows;
+using kernels::Slots;
+using kernels::SoftmaxSum;
+
+int bytes_of_element(kernels::Element element) {
+  switch (element) {
+    case kernels::Element::kF64:
+      return 8;
+    case kernels::Element::kF32:
+      return 4;
+    default:
+      return 2;
+  }
+}
+
+// Whole lines of `count` bytes; the sum keeps the loads.
+KVTAPE_AVX2 __m256i read_run(const std::byte* at, std::int64_t count,
+                             __m256i sum) {
+  for (std::int64_t byte = 0; byte + 64 <= count; byte += 64) {
+    const auto* line = reinterpret_cast<const __m256i*>(at + byte);
+    sum = _mm256_add_epi64(sum, _mm256_loadu_si256(line));
+    sum = _mm256_add_epi64(sum, _mm256_loadu_si256(line + 1));
+  }
+  return sum;
+}
+
+KVTAPE_AVX2 void read_rows(const Rows& rows, Slots slots, std::int64_t dim) {
+  const std::int64_t bytes = bytes_of_element(rows.element);
+  const std::int64_t stride = rows.slot_stride * bytes;
+  const std::byte* at = rows.data + slots.begin * stride;
+  __m256i sum = _mm256_setzero_si256();
+  if (rows.slot_stride == dim) {
+    sum = read_run(at, (slots.end - slots.begin) * stride, sum);
+  } else {
+    for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
+      sum = read_run(at + (slot - slots.begin) * stride, dim * bytes, sum);
+  }
+  asm volatile("" : : "x"(sum));
+}
+
+void read_keys(const Rows& key, Slots slots, std::int64_t dim, const float*,
+               std::int64_t, float*, float*) {
+  read_rows(key, slots, dim);
+}
+
+void read_values(const Rows& value, Slots slots, std::int64_t dim, const float*,
+                 std::int64_t, float*, float*) {
+  read_rows(value, slots, dim);
+}
+
+SoftmaxSum no_softmax(float*, Slots, const kernels::Visible&, float) {
+  return {};
+}
+
+// Twelve chains hide the latency of each.
+KVTAPE_AVX2 void multiply(std::int64_t times) {
+  constexpr int kChains = 12;
+  const __m256 factor = _mm256_set1_ps(0.999F);
+  __m256 chains[kChains];
+#pragma GCC unroll 12
+  for (auto& chain : chains) chain = factor;
+  for (std::int64_t i = 0; i < times; ++i) {
+#pragma GCC unroll 12
+    for (auto& chain : chains) {
+      chain = _mm256_fmadd_ps(chain, factor, factor);
+      asm volatile("" : "+x"(chain));
+    }
+  }
+}
+
+}  // namespace
+
+const kernels::Kernels& reading_kernels() {
+  static const kernels::Kernels reading = [] {
+    kernels::Kernels table = kernels::active();
+    table.name = "reading";
+    table.scores = read_keys;
+    table.softmax = no_softmax;
+    table.values = read_values;
+    return table;
+  }();
+  return reading;
+}
+
+double fma_flops(ThreadPool& pool) {
+  constexpr std::int64_t kTimes = 4'000'000;
+  constexpr double kFlopsPerTime = 12 * 8 * 2;
+  const auto start = std::chrono::steady_clock::now();
+  pool.run(pool.size(), [](std::int64_t, int) { multiply(kTimes); });
+  const std::chrono::duration<double> time =
+      std::chrono::steady_clock::now() - start;
+  return kFlopsPerTime * static_cast<double>(kTimes) * pool.size() /
+         time.count();
+}
+
+}  // namespace kvtape::bench
