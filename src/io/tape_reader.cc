@@ -370,11 +370,13 @@ class TapeReader {
 void check_version(Node& root) {
   std::vector<Finding> ignored;
   const auto version = Fields(&root, ignored).integer("format_version");
-  if (version != kFormatVersion)
-    throw Error({.field = "format_version",
-                 .expected = std::to_string(kFormatVersion),
-                 .found = value_text(root.attribute("format_version")),
-                 .hint = "a newer kvtape may read it"});
+  if (version == kFormatVersion) return;
+  const bool newer = version && *version > kFormatVersion;
+  throw Error({.field = "format_version",
+               .expected = std::to_string(kFormatVersion),
+               .found = value_text(root.attribute("format_version")),
+               .hint = newer ? "a newer kvtape may read it"
+                             : "set it to the integer 1"});
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kvtape/error.h"
+#include "ops/element.h"
 
 namespace kvtape {
 namespace {
@@ -117,23 +117,6 @@ struct Chunk {
     return values + (span * rows + row) * packed_stride(problem.value_dim);
   }
 };
-
-kernels::Element element_of(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return kernels::Element::kF64;
-    case DType::kF32:
-      return kernels::Element::kF32;
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      throw Error({.field = "dtype",
-                   .expected = "floating point",
-                   .found = std::string(name(dtype))});
-  }
-}
 
 kernels::Rows rows_of(const SlabView& view, std::int64_t head) {
   const std::int64_t size = bytes_per_element(view.dtype);

@@ -7,6 +7,7 @@
 #include "core/slab.h"
 #include "kernels/quantized.h"
 #include "kvtape/error.h"
+#include "ops/element.h"
 #include "ops/slab_copy.h"
 
 namespace kvtape {
@@ -29,17 +30,6 @@ std::int64_t elements_of_slot(const Tensor& tensor) {
 std::int64_t block_of(const Tensor& tensor) {
   return is_int8(tensor) ? extent(tensor, AxisKind::kDim)
                          : tensor.quantization.block_size;
-}
-
-kernels::Element logical(const Tensor& tensor) {
-  switch (tensor.dtype) {
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      return kernels::Element::kF32;
-  }
 }
 
 // Bytes [first, first + count) of a source of codes or scales, elements of
@@ -90,11 +80,11 @@ void QuantizedRows::dequantize(const Run& run, float* to) const {
   if (is_int8(*tensor_))
     kernels::dequantize_int8(
         reinterpret_cast<const std::int8_t*>(codes_.data()) + run.first, scales,
-        logical(*tensor_), run.count / block_, block_, to);
+        element_of(tensor_->dtype), run.count / block_, block_, to);
   else
     kernels::dequantize_nf4(
         reinterpret_cast<const std::uint8_t*>(codes_.data()), scales_.data(),
-        logical(*tensor_), block_, run.first, run.count, to);
+        element_of(tensor_->dtype), block_, run.first, run.count, to);
 }
 
 void QuantizedRows::quantize(const Run& run, const float* from) {
@@ -102,11 +92,11 @@ void QuantizedRows::quantize(const Run& run, const float* from) {
       scales_.data() + run.first / block_ * bytes_per_element(tensor_->dtype);
   if (is_int8(*tensor_))
     kernels::quantize_int8(
-        from, logical(*tensor_), run.count / block_, block_,
+        from, element_of(tensor_->dtype), run.count / block_, block_,
         reinterpret_cast<std::int8_t*>(codes_.data()) + run.first, scales);
   else
     kernels::quantize_nf4(
-        from, logical(*tensor_), block_, run.count,
+        from, element_of(tensor_->dtype), block_, run.count,
         reinterpret_cast<std::uint8_t*>(codes_.data()) + run.first / 2, scales);
 }
 

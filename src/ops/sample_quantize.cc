@@ -5,16 +5,11 @@
 
 #include "core/slab.h"
 #include "kernels/quantized.h"
+#include "ops/element.h"
 #include "ops/slab_copy.h"
 
 namespace kvtape {
 namespace {
-
-kernels::Element element_of(DType dtype) {
-  if (dtype == DType::kF16) return kernels::Element::kF16;
-  if (dtype == DType::kBF16) return kernels::Element::kBF16;
-  return kernels::Element::kF32;
-}
 
 // All numbers in C order of batch, position, head, dim.
 std::vector<float> floats(const Tensor& tensor) {

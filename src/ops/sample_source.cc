@@ -8,6 +8,7 @@
 
 #include "core/box.h"
 #include "kernels/kernels.h"
+#include "ops/element.h"
 
 namespace kvtape {
 namespace {
@@ -29,19 +30,6 @@ float bell(std::uint64_t hash) {
   return static_cast<float>(sum - 131070);
 }
 constexpr float kUnit = 1.0F / 37837.2F;
-
-kernels::Element element_of(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return kernels::Element::kF64;
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      return kernels::Element::kF32;
-  }
-}
 
 // What is the same for all positions of one head and dim.
 struct Channel {

@@ -172,20 +172,29 @@ void check_layer_indices(const Cache& cache, Findings& findings) {
                     .found = std::to_string(index)});
 }
 
+// The slots of a layer that overwrites or drops old ones before its cache is
+// full; nothing for another.
+std::optional<std::int64_t> slots_kept(const LayerCache& layer,
+                                       const Sizes& sizes) {
+  const Layout layout = layout_of(layer);
+  const bool rolls = layout == Layout::kRing || layout == Layout::kShift;
+  if (!rolls || !is_usable(layer)) return {};
+  const std::int64_t slots = extents_of(*either(layer)).position;
+  if (sizes.length && *sizes.length <= slots) return {};
+  return slots;
+}
+
+// A window longer than the whole cache hides nothing, and is right.
 void check_window(std::int64_t number, const LayerCache& layer,
                   const Sizes& sizes, Findings& findings) {
   const std::int64_t window = window_of(layer);
-  const Layout layout = layout_of(layer);
-  const bool cut = layout == Layout::kRing || layout == Layout::kShift;
-  const auto length = cut && is_usable(layer)
-                          ? extents_of(*either(layer)).position
-                          : sizes.length.value_or(window);
-  if (window >= 0 && window <= length) return;
+  const auto slots = slots_kept(layer, sizes);
+  if (window >= 0 && (!slots || window <= *slots)) return;
   findings.add({.rule = window < 0 ? "E35" : "W23",
                 .object = layer_path(number),
                 .field = "window",
                 .expected = window < 0 ? std::string("0 or more")
-                                       : "at most " + std::to_string(length),
+                                       : "at most " + std::to_string(*slots),
                 .found = std::to_string(window)});
 }
 

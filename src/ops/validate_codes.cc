@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/element.h"
 #include "ops/validate_checks.h"
 #include "ops/validate_places.h"
 #include "ops/validate_values.h"
@@ -37,7 +38,7 @@ Scales scales_of(const Tensor& tensor) {
     for (std::size_t at = 0; at < bytes.size() / size; at += kBlock) {
       widened.resize(std::min(kBlock, bytes.size() / size - at));
       kernels::active().widen(
-          bytes.data() + at * size, kernel_element(q.scale_dtype), 1,
+          bytes.data() + at * size, element_of(q.scale_dtype), 1,
           static_cast<std::int64_t>(widened.size()), widened.data());
       count_scales(widened, first + static_cast<std::int64_t>(at), found);
     }

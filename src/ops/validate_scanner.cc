@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kvtape/error.h"
+#include "ops/element.h"
 #include "ops/validate_findings.h"
 #include "ops/validate_values.h"
 
@@ -115,23 +115,6 @@ bool is_zero(const std::byte* scale, int bytes) {
 
 }  // namespace
 
-kernels::Element kernel_element(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return kernels::Element::kF64;
-    case DType::kF32:
-      return kernels::Element::kF32;
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      throw Error({.field = "dtype",
-                   .expected = "floats",
-                   .found = std::string(name(dtype))});
-  }
-}
-
 bool is_sound(const Quantization& q, const Tensor& tensor) {
   const std::int64_t elements = element_count(tensor);
   const bool nf4 = q.scheme == Quantization::Scheme::kNF4;
@@ -236,7 +219,7 @@ kernels::Scan SlotScanner::slot(std::int64_t position) const {
   if (!tensor_->quantized())
     return kernels_.scan(
         data_ + position * elements * bytes_per_element(tensor_->dtype),
-        kernel_element(tensor_->dtype), elements);
+        element_of(tensor_->dtype), elements);
   const Quantization& q = tensor_->quantization;
   const std::int64_t codes = elements / per_code(q);
   const std::int64_t scales =
@@ -255,13 +238,13 @@ bool SlotScanner::head_is_zero(std::int64_t position, std::int64_t head) const {
   if (tensor_->quantized()) return codes_are_zero(first, dims_);
   return !kernels_
               .scan(data_ + first * bytes_per_element(tensor_->dtype),
-                    kernel_element(tensor_->dtype), dims_)
+                    element_of(tensor_->dtype), dims_)
               .nonzero;
 }
 
 kernels::Scan SlotScanner::element(std::int64_t at) const {
   return kernels_.scan(data_ + at * bytes_per_element(tensor_->dtype),
-                       kernel_element(tensor_->dtype), 1);
+                       element_of(tensor_->dtype), 1);
 }
 
 std::int64_t SlotScanner::first_nan(std::int64_t position) const {

@@ -85,9 +85,6 @@ bool has_separate_slots(const Tensor& tensor);
 /// How many positions to load at once.
 std::int64_t positions_per_load(const Tensor& tensor);
 
-/// The kernels' word for a float dtype.
-kernels::Element kernel_element(DType dtype);
-
 /// Whether the counts and bytes of codes and scales are those of the shape.
 bool is_sound(const Quantization& quantization, const Tensor& tensor);
 

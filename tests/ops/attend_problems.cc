@@ -6,24 +6,12 @@
 #include <limits>
 
 #include "kernels/dispatch.h"
+#include "ops/element.h"
 
 namespace kvtape::test {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
-
-kernels::Element element_of(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return kernels::Element::kF64;
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      return kernels::Element::kF32;
-  }
-}
 
 std::array<std::int64_t, 3> strides_of(const Stored& s) {
   switch (s.memory) {

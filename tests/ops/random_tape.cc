@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/quantized.h"
+#include "ops/element.h"
 #include "ops/slab_copy.h"
 
 namespace kvtape::tests {
@@ -186,9 +187,7 @@ Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
   const std::int64_t dim = tensor.axes.back().size;
   const std::int64_t scales = count / (int8 ? dim : block);
   const int size = bytes_per_element(tensor.dtype);
-  const auto element = tensor.dtype == DType::kF16    ? kernels::Element::kF16
-                       : tensor.dtype == DType::kBF16 ? kernels::Element::kBF16
-                                                      : kernels::Element::kF32;
+  const kernels::Element element = element_of(tensor.dtype);
   std::vector<std::byte> codes(at(int8 ? count : count / 2));
   std::vector<std::byte> scale(at(scales * size));
   if (int8)

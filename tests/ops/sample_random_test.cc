@@ -131,9 +131,7 @@ void check_reference(const SampleOptions& o, const Tape& tape) {
 }
 
 // Warnings that tell the truth about what was asked for.
-bool expected(const std::string& rule) {
-  return rule == "W23" || rule == "W26";
-}
+bool expected(const std::string& rule) { return rule == "W26"; }
 
 void check(const SampleOptions& o, const Tape& tape) {
   for (const Finding& f : validate(tape, {.values = true}).findings)

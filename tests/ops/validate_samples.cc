@@ -245,8 +245,11 @@ std::vector<RuleSample> agreement_samples() {
        })},
       {"W22", "/layers/1",
        cache_only([](Cache& c) { c.layers[1].layer_index = 7; })},
-      {"W23", "/layers/1",
-       cache_only([](Cache& c) { c.layers[1].window = 9; })},
+      {"W23", "/layers/1", cache_only([](Cache& c) {
+         c.metadata.sequence_length = 16;  // of which 8 slots are kept
+         each_layer(c, [](LayerCache& l) { l.layout = Layout::kRing; });
+         c.layers[1].window = 9;
+       })},
       {"W24", "/layers/1",
        cache_only([](Cache& c) { c.layers[1].frozen = true; })},
   };
