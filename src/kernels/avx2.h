@@ -65,6 +65,10 @@ class Prefetcher {
   std::int64_t offset_ = 0;
 };
 
+/// Where keys and values are read: where they lie, in the order in which memory
+/// is read fastest, or in a packed copy that is near already.
+enum class Where : bool { kInPlace, kPacked };
+
 /// Whether rows can be read as they lie; others are packed first.
 bool avx2_in_place(const Rows& rows, std::int64_t dim);
 

@@ -16,6 +16,9 @@ constexpr std::int64_t kAhead = 32;
 
 constexpr std::size_t kKeysAtOnce = 8;
 
+// Packed keys that all rows see before the next ones: 16 KiB of dim 128.
+constexpr std::int64_t kPackedRun = 32;
+
 // Halves of eight accumulators onto each other: [fold(a), fold(b)] of t[j].
 KVTAPE_AVX2_INLINE __m256 fold4(__m256 a, __m256 b) {
   return _mm256_add_ps(_mm256_blend_ps(a, b, 0xf0),
@@ -86,102 +89,123 @@ KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
   }
 }
 
-// sums[row * kKeys + key] of kRows queries and kKeys keys.
-template <Element kElement, std::size_t kRows, std::size_t kKeys>
+// sums[row * kKeys + key] of kRows queries and kKeys keys. Several keys at a
+// time are not read in order: then the next ones are asked for in order.
+template <Element kElement, Where kWhere, std::size_t kRows, std::size_t kKeys>
 KVTAPE_AVX2_INLINE void dot_tile(const std::byte* const* keys,
                                  const Queries& queries, Prefetcher& next,
                                  __m256* sums) {
-#pragma GCC unroll 12
-  for (std::size_t i = 0; i < kRows * kKeys; ++i) sums[i] = _mm256_setzero_ps();
   constexpr std::size_t kLines =
       (kKeys * kLanes * bytes_of(kElement) + 63) / 64;
+#pragma GCC unroll 12
+  for (std::size_t i = 0; i < kRows * kKeys; ++i) sums[i] = _mm256_setzero_ps();
   for (std::int64_t d = 0; d < queries.dim; d += kLanes) {
-    if constexpr (kRows > 1)
+    if constexpr (kWhere == Where::kInPlace && kKeys > 1)
       for (std::size_t line = 0; line < kLines; ++line) next.next();
     add_products<kElement, kRows, kKeys>(keys, queries, d, sums);
   }
 }
 
-// Lanes [row, kKeysAtOnce] of kRows queries and keys [first, kKeysAtOnce), at
+// Lanes [row, kKeysAtOnce] of kRows queries and keys [kFirst, kKeysAtOnce), at
 // most kKeys of them at a time.
-template <Element kElement, std::size_t kRows, std::size_t kKeys,
+template <Element kElement, Where kWhere, std::size_t kRows, std::size_t kKeys,
           std::size_t kFirst = 0>
 KVTAPE_AVX2_INLINE void dot_tiles(const std::byte* const* keys,
                                   const Queries& queries, Prefetcher& next,
                                   __m256* lanes) {
   constexpr std::size_t kCount = std::min(kKeys, kKeysAtOnce - kFirst);
   __m256 sums[kRows * kCount];
-  dot_tile<kElement, kRows, kCount>(keys + kFirst, queries, next, sums);
+  dot_tile<kElement, kWhere, kRows, kCount>(keys + kFirst, queries, next, sums);
 #pragma GCC unroll 4
   for (std::size_t row = 0; row < kRows; ++row)
 #pragma GCC unroll 8
     for (std::size_t key = 0; key < kCount; ++key)
       lanes[row * kKeysAtOnce + kFirst + key] = sums[row * kCount + key];
   if constexpr (kFirst + kCount < kKeysAtOnce)
-    dot_tiles<kElement, kRows, kKeys, kFirst + kCount>(keys, queries, next,
-                                                       lanes);
+    dot_tiles<kElement, kWhere, kRows, kKeys, kFirst + kCount>(keys, queries,
+                                                               next, lanes);
 }
 
 // Scores of kRows queries and the eight keys; column is the first key's slot.
 // With one query memory is read in order, key after key: there is little to
 // compute. With more, as many accumulators as the registers hold.
-template <Element kElement, std::size_t kRows>
-KVTAPE_AVX2_INLINE void eight_keys(const std::byte* const* keys,
-                                   const Queries& queries, Prefetcher& next,
-                                   std::int64_t column) {
+template <Element kElement, Where kWhere, std::size_t kRows>
+KVTAPE_AVX2 void eight_keys(const std::byte* const* keys,
+                            const Queries& queries, Prefetcher& next,
+                            std::int64_t column) {
   constexpr std::size_t kKeys = kRows == 1 ? 1 : kRows == 4 ? 3 : 4;
   __m256 lanes[kRows * kKeysAtOnce];
-  dot_tiles<kElement, kRows, kKeys>(keys, queries, next, lanes);
+  dot_tiles<kElement, kWhere, kRows, kKeys>(keys, queries, next, lanes);
 #pragma GCC unroll 4
   for (std::size_t row = 0; row < kRows; ++row)
     _mm256_storeu_ps(queries.scores + row * kScoreStride + column,
                      fold8(lanes + row * kKeysAtOnce));
 }
 
-template <Element kElement>
-KVTAPE_AVX2_INLINE void some_rows(std::int64_t rows,
-                                  const std::byte* const* keys,
-                                  const Queries& queries, Prefetcher& next,
-                                  std::int64_t column) {
+template <Element kElement, Where kWhere>
+void some_rows(std::int64_t rows, const std::byte* const* keys,
+               const Queries& queries, Prefetcher& next, std::int64_t column) {
   switch (rows) {
     case 1:
-      return eight_keys<kElement, 1>(keys, queries, next, column);
+      return eight_keys<kElement, kWhere, 1>(keys, queries, next, column);
     case 2:
-      return eight_keys<kElement, 2>(keys, queries, next, column);
+      return eight_keys<kElement, kWhere, 2>(keys, queries, next, column);
     case 3:
-      return eight_keys<kElement, 3>(keys, queries, next, column);
+      return eight_keys<kElement, kWhere, 3>(keys, queries, next, column);
     default:
-      return eight_keys<kElement, 4>(keys, queries, next, column);
+      return eight_keys<kElement, kWhere, 4>(keys, queries, next, column);
   }
 }
 
-// Tiles of nearly the same height: 8 rows are 4 and 4, not 3, 3 and 2.
+// Tiles of nearly the same height in place: 8 rows are 4 and 4, not 3, 3 and
+// 2. Three rows and four keys keep the registers fullest where there are many.
+template <Where kWhere>
 std::int64_t next_rows(std::int64_t rows) {
-  constexpr std::int64_t kMostRows = 4;
+  constexpr std::int64_t kMostRows = kWhere == Where::kPacked ? 3 : 4;
   const std::int64_t tiles = (rows + kMostRows - 1) / kMostRows;
   return (rows + tiles - 1) / tiles;
 }
 
-// Keys of slots [begin, end), `key` being the first of them, in place.
-template <Element kElement>
-KVTAPE_AVX2 void score_rows(const std::byte* key, std::int64_t stride_bytes,
-                            Slots slots, std::int64_t rows, Queries queries) {
+// Keys of slots [begin, end), `key` being the first of them.
+struct Keys {
+  const std::byte* first = nullptr;
+  std::int64_t stride_bytes = 0;
+  Slots slots;
+};
+
+// Scores of a few rows and the keys of slots [begin, end), eight at a time.
+template <Element kElement, Where kWhere>
+void score_run(const Keys& keys, Slots run, std::int64_t rows,
+               const Queries& queries, Prefetcher& next) {
   constexpr auto kStep = static_cast<std::int64_t>(kKeysAtOnce);
-  for (std::int64_t slot = slots.begin; slot < slots.end; slot += kStep) {
-    const std::byte* at = key + (slot - slots.begin) * stride_bytes;
-    const std::int64_t last = slots.end - 1 - slot;
-    const std::byte* keys[kKeysAtOnce];
+  for (std::int64_t slot = run.begin; slot < run.end; slot += kStep) {
+    const std::byte* eight[kKeysAtOnce];
     for (std::int64_t i = 0; i < kStep; ++i)
-      keys[i] = at + std::min(i, last) * stride_bytes;
-    Prefetcher next(at + kAhead * stride_bytes,
-                    queries.dim * bytes_of(kElement), stride_bytes, kStep);
-    Queries part = queries;
-    for (std::int64_t row = 0; row < rows;) {
-      const std::int64_t count = next_rows(rows - row);
-      part.data = queries.data + row * queries.stride;
-      part.scores = queries.scores + row * kScoreStride;
-      some_rows<kElement>(count, keys, part, next, slot);
-      row += count;
+      eight[i] = keys.first +
+                 (std::min(slot + i, keys.slots.end - 1) - keys.slots.begin) *
+                     keys.stride_bytes;
+    some_rows<kElement, kWhere>(rows, eight, queries, next, slot);
+  }
+}
+
+// All rows for a run of keys before the next run: few keys where they come
+// from memory, as many as fit into L1 where they are packed.
+template <Element kElement, Where kWhere>
+void score_rows(const Keys& keys, std::int64_t rows, const Queries& queries) {
+  constexpr std::int64_t kRun =
+      kWhere == Where::kPacked ? kPackedRun : kKeysAtOnce;
+  const Slots slots = keys.slots;
+  for (std::int64_t slot = slots.begin; slot < slots.end; slot += kRun) {
+    const Slots run{.begin = slot, .end = std::min(slot + kRun, slots.end)};
+    Prefetcher next(
+        keys.first + (slot - slots.begin + kAhead) * keys.stride_bytes,
+        queries.dim * bytes_of(kElement), keys.stride_bytes, kRun);
+    for (std::int64_t row = 0, count = 0; row < rows; row += count) {
+      count = next_rows<kWhere>(rows - row);
+      Queries part = queries;
+      part.data += row * queries.stride;
+      part.scores += row * kScoreStride;
+      score_run<kElement, kWhere>(keys, run, count, part, next);
     }
   }
 }
@@ -189,13 +213,15 @@ KVTAPE_AVX2 void score_rows(const std::byte* key, std::int64_t stride_bytes,
 void score_in_place(const Rows& key, Slots slots, std::int64_t rows,
                     const Queries& queries) {
   const std::int64_t stride = key.slot_stride * bytes_of(key.element);
-  const std::byte* data = key.data + slots.begin * stride;
+  const Keys keys{.first = key.data + slots.begin * stride,
+                  .stride_bytes = stride,
+                  .slots = slots};
   if (key.element == Element::kF32)
-    score_rows<Element::kF32>(data, stride, slots, rows, queries);
+    score_rows<Element::kF32, Where::kInPlace>(keys, rows, queries);
   else if (key.element == Element::kF16)
-    score_rows<Element::kF16>(data, stride, slots, rows, queries);
+    score_rows<Element::kF16, Where::kInPlace>(keys, rows, queries);
   else
-    score_rows<Element::kBF16>(data, stride, slots, rows, queries);
+    score_rows<Element::kBF16, Where::kInPlace>(keys, rows, queries);
 }
 
 }  // namespace
@@ -219,9 +245,11 @@ void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
     const Slots block{.begin = begin,
                       .end = std::min(begin + kBlock, slots.end)};
     avx2_pack(key, block.begin, block.end, dim, scratch);
-    score_rows<Element::kF32>(reinterpret_cast<const std::byte*>(scratch),
-                              stride * static_cast<std::int64_t>(sizeof(float)),
-                              block, rows, queries);
+    const Keys keys{
+        .first = reinterpret_cast<const std::byte*>(scratch),
+        .stride_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
+        .slots = block};
+    score_rows<Element::kF32, Where::kPacked>(keys, rows, queries);
   }
 }
 

@@ -1,6 +1,8 @@
 // Weighted sums of values with AVX2: tiles of rows x dims stay in registers
 // while the slots go by, a few slots at a time so that they stay in L1.
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "kernels/avx2.h"
 
@@ -210,13 +212,95 @@ std::int64_t next_rows(std::int64_t rows) {
   return (rows + tiles - 1) / tiles;
 }
 
+// Rows [first, first + count) of weights and sums.
+struct RowTile {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+// Adds the chains of a whole packed block to `out`, for kRows rows and
+// kVectors * 8 dims; they never leave the registers.
+template <std::size_t kRows, std::size_t kVectors>
+KVTAPE_AVX2_INLINE void add_whole_chains(const Block& block,
+                                         const float* weights, std::int64_t dim,
+                                         float* out) {
+  __m256 chains[kRows][kVectors];
+#pragma GCC unroll 6
+  for (std::size_t row = 0; row < kRows; ++row)
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kVectors; ++i)
+      chains[row][i] = _mm256_setzero_ps();
+  const auto* at = reinterpret_cast<const float*>(block.data) + dim;
+  const std::int64_t step = block.slot_bytes / bytes_of(Element::kF32);
+  for (std::int64_t slot = 0; slot < block.slots; ++slot, at += step) {
+    __m256 v[kVectors];
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kVectors; ++i)
+      v[i] = _mm256_loadu_ps(at + i * kLanes);
+#pragma GCC unroll 6
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const __m256 p = _mm256_broadcast_ss(
+          weights + static_cast<std::int64_t>(row) * kScoreStride + slot);
+#pragma GCC unroll 2
+      for (std::size_t i = 0; i < kVectors; ++i)
+        chains[row][i] = _mm256_fmadd_ps(p, v[i], chains[row][i]);
+    }
+  }
+#pragma GCC unroll 6
+  for (std::size_t row = 0; row < kRows; ++row)
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      float* to = out + static_cast<std::int64_t>(row) * (block.dims + kLanes) +
+                  dim + static_cast<std::int64_t>(i * kLanes);
+      _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), chains[row][i]));
+    }
+}
+
+template <std::size_t kVectors>
+KVTAPE_AVX2 void add_whole_tile(const Block& block, std::int64_t rows,
+                                const float* weights, std::int64_t dim,
+                                float* out) {
+  switch (rows) {
+    case 1:
+      return add_whole_chains<1, kVectors>(block, weights, dim, out);
+    case 2:
+      return add_whole_chains<2, kVectors>(block, weights, dim, out);
+    case 3:
+      return add_whole_chains<3, kVectors>(block, weights, dim, out);
+    case 4:
+      return add_whole_chains<4, kVectors>(block, weights, dim, out);
+    case 5:
+      return add_whole_chains<5, kVectors>(block, weights, dim, out);
+    default:
+      return add_whole_chains<kMostRows, kVectors>(block, weights, dim, out);
+  }
+}
+
+// A few dims of all slots stay in L1 while the rows go by.
+void add_packed(const Block& block, std::span<const RowTile> tiles,
+                const float* weights, float* out) {
+  constexpr std::int64_t kStep = 2 * kLanes;
+  const std::int64_t stride = block.dims + kLanes;
+  for (std::int64_t dim = 0; dim < block.dims; dim += kStep)
+    for (const RowTile& tile : tiles) {
+      const float* p = weights + tile.first * kScoreStride;
+      float* to = out + tile.first * stride;
+      if (dim + kStep <= block.dims)
+        add_whole_tile<2>(block, tile.count, p, dim, to);
+      else
+        add_whole_tile<1>(block, tile.count, p, dim, to);
+    }
+}
+
 // A dead slot's weight of +0 leaves every sum as it is unless the value is
 // not finite: such blocks go row by row over a cleaned copy.
 // scratch: chains [kMostRows, stride], copy [kBlock, stride].
-void add_block(const Block& block, const float* weights, std::int64_t rows,
-               float* out, float* scratch) {
+void add_block(const Block& block, Where where, const float* weights,
+               std::int64_t rows, float* out, float* scratch) {
   const std::int64_t stride = block.dims + kLanes;
   float* copy = scratch + kMostRows * stride;
+  std::array<RowTile, 16> tiles;
+  std::size_t waiting = 0;
   bool checked = false;
   bool finite = true;
   for (std::int64_t row = 0, count = 0; row < rows; row += count) {
@@ -228,13 +312,21 @@ void add_block(const Block& block, const float* weights, std::int64_t rows,
       finite = is_finite(block);
       checked = true;
     }
-    if (dead == 0 || finite) {
+    if (dead != 0 && !finite) {
+      count = 1;
+      add_chains(without_dead(block, p, copy), p, 1, out + row * stride,
+                 scratch);
+    } else if (where == Where::kInPlace) {
       add_chains(block, p, count, out + row * stride, scratch);
-      continue;
+    } else {
+      if (waiting == tiles.size()) {
+        add_packed(block, tiles, weights, out);
+        waiting = 0;
+      }
+      tiles[waiting++] = {.first = row, .count = count};
     }
-    count = 1;
-    add_chains(without_dead(block, p, copy), p, 1, out + row * stride, scratch);
   }
+  add_packed(block, std::span(tiles).first(waiting), weights, out);
 }
 
 }  // namespace
@@ -258,7 +350,8 @@ void avx2_values(const Rows& value, Slots slots, std::int64_t dim,
       block.element = Element::kF32;
       block.slot_bytes = stride * static_cast<std::int64_t>(sizeof(float));
     }
-    add_block(block, weights + begin, rows, out, spare);
+    add_block(block, in_place ? Where::kInPlace : Where::kPacked,
+              weights + begin, rows, out, spare);
   }
 }
 
