@@ -35,10 +35,11 @@ bool is_command(const std::string& word) {
       [&](const Command& command) { return command.name == word; });
 }
 
-// `help COMMAND` is `COMMAND --help`.
+// `help COMMAND` is `COMMAND --help`, and `help help` is `help`.
 void replace_help(std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments.front() != "help") return;
-  arguments.erase(arguments.begin());
+  while (!arguments.empty() && arguments.front() == "help")
+    arguments.erase(arguments.begin());
   arguments.resize(std::min<std::size_t>(arguments.size(), 1));
   arguments.emplace_back("--help");
 }

@@ -1,5 +1,7 @@
 #include "ops/sample_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -11,6 +13,12 @@
 
 namespace kvtape {
 namespace {
+
+// Fewer than a file may have objects, 14 to a layer.
+constexpr std::int64_t kMostLayers = 4096;
+
+// Of what a sample holds in memory while it is made.
+constexpr double kMostGibibytes = 8;
 
 [[noreturn]] void refuse(std::string field, std::string expected,
                          std::string found, std::string hint = {}) {
@@ -39,6 +47,8 @@ void check_sizes(const SampleOptions& o) {
        {"sequence length", o.sequence_length}}};
   for (const auto& [field, size] : positive)
     if (size < 1) refuse(field, "at least 1", text(size));
+  if (o.layers > kMostLayers)
+    refuse("layers", "at most " + text(kMostLayers), text(o.layers));
   for (std::int64_t size : o.batch_axes)
     if (size < 1) refuse("batch axes", "sizes of at least 1", text(size));
   const std::array<std::pair<const char*, std::int64_t>, 4> counts{
@@ -79,6 +89,31 @@ void check_heads(const SampleOptions& o, std::int64_t value_heads) {
     if (o.query_heads % heads != 0)
       refuse("query heads", "a multiple of " + text(heads),
              text(o.query_heads));
+}
+
+// Outputs and masks are held until they are written, codes too, and a replay
+// holds the cache of a layer; other tensors are made as they are written.
+void check_memory(const SampleOptions& o, const SamplePlan& plan) {
+  const auto number = [](std::int64_t n) { return static_cast<double>(n); };
+  const bool quantized = o.quantization != Quantization::Scheme::kNone;
+  const double rows = number(plan.rows);
+  const double layers = number(o.layers);
+  const double tokens = number(plan.tokens);
+  const double slots = rows * number(plan.slots(o, plan.tokens));
+  const double output = number(o.query_heads) * number(o.value_dim) * 8;
+  const double slot = number(o.key_heads) * number(o.key_dim) +
+                      number(plan.value_heads) * number(o.value_dim);
+  double bytes =
+      64 * (layers * rows + tokens) + layers * rows * tokens * output;
+  if (quantized || plan.tokens > 0)
+    bytes += slots * slot * (quantized ? layers * 2 + 4 : 4);
+  if (o.padding != Padding::kNone) bytes += slots * 4;
+  if (o.visibility == Visibility::kMask) bytes += slots * tokens;
+  const double gibibytes = bytes / (1 << 30);
+  if (gibibytes > kMostGibibytes)
+    refuse("sizes", fmt::format("at most {} GiB to hold", kMostGibibytes),
+           fmt::format("{:.0f} GiB", gibibytes),
+           plan.tokens > 0 ? "without a trace less is held" : "");
 }
 
 std::vector<std::string> words(const std::string& list) {
@@ -217,6 +252,7 @@ SamplePlan sample_plan(const SampleOptions& options) {
   plan.extent =
       options.layout == Layout::kGrowing ? plan.filled : slots_of(options);
   check_rolling(options, plan);
+  check_memory(options, plan);
   set_steps(options, plan);
   pad(options, plan);
   return plan;
