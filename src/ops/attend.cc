@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/element.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {

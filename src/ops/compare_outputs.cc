@@ -5,7 +5,7 @@
 #include <limits>
 #include <tuple>
 
-#include "ops/slab_copy.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -3,8 +3,8 @@
 #include "kvtape/error.h"
 #include "kvtape/tensor.h"
 #include "ops/quantized_rows.h"
-#include "ops/slab_copy.h"
 #include "ops/tensor_checks.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

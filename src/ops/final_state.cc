@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "ops/integer_rows.h"
-#include "ops/slab_copy.h"
 #include "ops/tensor_checks.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "core/checked.h"
-#include "ops/slab_copy.h"
 #include "ops/tensor_checks.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

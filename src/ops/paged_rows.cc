@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/slab_copy.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -7,8 +7,8 @@
 #include "core/slab.h"
 #include "kernels/quantized.h"
 #include "kvtape/error.h"
-#include "ops/element.h"
-#include "ops/slab_copy.h"
+#include "systems/element.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -10,8 +10,8 @@
 #include "ops/quantized_rows.h"
 #include "ops/refused_write.h"
 #include "ops/row_state.h"
-#include "ops/slab_copy.h"
 #include "ops/visibility.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

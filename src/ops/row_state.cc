@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "ops/slab_copy.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

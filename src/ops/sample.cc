@@ -10,9 +10,9 @@
 #include "kvtape/replay.h"
 #include "kvtape/version.h"
 #include "ops/sample_plan.h"
-#include "ops/sample_quantize.h"
 #include "ops/sample_source.h"
-#include "ops/slab_copy.h"
+#include "systems/quantize.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

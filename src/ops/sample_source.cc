@@ -8,7 +8,7 @@
 
 #include "core/box.h"
 #include "kernels/kernels.h"
-#include "ops/element.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {

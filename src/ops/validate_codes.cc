@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/element.h"
 #include "ops/validate_checks.h"
 #include "ops/validate_places.h"
 #include "ops/validate_values.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/element.h"
 #include "ops/validate_findings.h"
 #include "ops/validate_values.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {

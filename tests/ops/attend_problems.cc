@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "kernels/dispatch.h"
-#include "ops/element.h"
+#include "systems/element.h"
 
 namespace kvtape::test {
 namespace {

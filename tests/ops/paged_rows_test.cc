@@ -5,8 +5,8 @@
 #include <catch2/catch.hpp>
 #include <optional>
 
-#include "ops/slab_copy.h"
 #include "random_tape.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "kernels/quantized.h"
-#include "ops/element.h"
-#include "ops/slab_copy.h"
+#include "systems/element.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape::tests {
 namespace {

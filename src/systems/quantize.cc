@@ -1,12 +1,12 @@
-#include "ops/sample_quantize.h"
+#include "systems/quantize.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "core/slab.h"
 #include "kernels/quantized.h"
-#include "ops/element.h"
-#include "ops/slab_copy.h"
+#include "systems/element.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {

@@ -1,6 +1,6 @@
 // Element conversions in copies of slabs. These run over the new tokens of a
 // step, not over the cache: they are written for exactness, not for speed.
-#include "ops/slab_copy.h"
+#include "systems/slab_copy.h"
 
 #include <cstring>
 #include <limits>

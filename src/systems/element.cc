@@ -1,5 +1,5 @@
 // Dtypes as the kernels know them.
-#include "ops/element.h"
+#include "systems/element.h"
 
 #include <string>
 

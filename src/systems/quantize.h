@@ -1,4 +1,4 @@
-// Quantized tensors of samples.
+// Tensors as EasyDeL quantizes them.
 #pragma once
 
 #include "kvtape/tensor.h"
