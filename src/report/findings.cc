@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
+#include <map>
 
 #include "report/text.h"
 #include "report/utf8.h"
@@ -40,18 +42,75 @@ std::string object_text(const Finding& finding) {
   return finding.object.empty() ? "/" : printable(finding.object);
 }
 
-int object_columns(const std::vector<Finding>& findings, std::size_t shown) {
+// The same finding in several layers.
+struct Folded {
+  Finding finding;  // its object without the number of the layer
+  std::size_t number_at = std::string::npos;  // where in the object it stood
+  std::vector<std::int64_t> layers;
+
+  std::string object() const {
+    std::string text = object_text(finding);
+    if (number_at == std::string::npos) return text;
+    return text.insert(number_at, ranges_text(layers, ","));
+  }
+};
+
+Folded alone(const Finding& finding) {
+  constexpr std::string_view kLayers = "/layers/";
+  Folded result{.finding = finding};
+  std::string& object = result.finding.object;
+  const std::size_t layers = object.find(kLayers);
+  if (layers == std::string::npos) return result;
+  const std::size_t first = layers + kLayers.size();
+  std::int64_t number = 0;
+  const auto [end, error] =
+      std::from_chars(&object[first], object.data() + object.size(), number);
+  // Only a number that would be written like this again.
+  const auto digits = static_cast<std::size_t>(end - &object[first]);
+  if (error != std::errc() || std::to_string(number).size() != digits ||
+      printable(object) != object)
+    return result;
+  object.erase(first, digits);
+  result.number_at = first;
+  result.layers = {number};
+  return result;
+}
+
+using Folds = std::vector<Folded>;
+
+// Findings in their order; what only differs in the layer joins the first.
+Folds folds_of(const std::vector<Finding>& findings, const TextStyle& style) {
+  Folds folds;
+  std::map<std::string, std::size_t> known;
+  for (const Finding& finding : findings) {
+    Folded one = alone(finding);
+    const Finding& f = one.finding;
+    const auto [place, is_new] = known.try_emplace(
+        fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", one.number_at, f.rule,
+                    f.object, f.field, f.expected, f.found, f.fix),
+        folds.size());
+    const bool joins =
+        !is_new && one.number_at != std::string::npos && style.verbosity == 0;
+    if (joins)
+      folds[place->second].layers.push_back(one.layers[0]);
+    else
+      folds.push_back(std::move(one));
+  }
+  return folds;
+}
+
+int object_columns(const Folds& folds, std::size_t shown) {
   int columns = 0;
   for (std::size_t at = 0; at < shown; ++at) {
-    const int width = display_width(object_text(findings[at]));
+    const int width = display_width(folds[at].object());
     if (width <= kObjectColumns) columns = std::max(columns, width);
   }
   return columns;
 }
 
-std::string finding_text(const Finding& finding, const TextStyle& style,
-                         int columns) {
-  const std::string object = object_text(finding);
+std::string fold_text(const Folded& fold, const TextStyle& style, int columns) {
+  const Finding& finding = fold.finding;
+  const std::string object = fold.object();
   const int missing = std::max(0, columns - display_width(object));
   std::string text = fmt::format(
       "  {} {} {}{:{}}  {}\n", severity_text(finding, style),
@@ -90,16 +149,18 @@ std::string findings_verdict(const std::vector<Finding>& findings,
 std::string findings_text(const std::vector<Finding>& findings,
                           const TextStyle& style, int max_issues) {
   const auto limit = static_cast<std::size_t>(std::max(0, max_issues));
+  const Folds folds = folds_of(findings, style);
   const std::size_t shown =
-      limit == 0 ? findings.size() : std::min(limit, findings.size());
-  const int columns = object_columns(findings, shown);
+      limit == 0 ? folds.size() : std::min(limit, folds.size());
+  const int columns = object_columns(folds, shown);
   std::string text;
+  std::size_t told = 0;
   for (std::size_t at = 0; at < shown; ++at) {
-    text += finding_text(findings[at], style, columns);
+    text += fold_text(folds[at], style, columns);
+    told += std::max<std::size_t>(folds[at].layers.size(), 1);
   }
-  if (shown < findings.size()) {
-    text += fmt::format("  ... {} more\n", findings.size() - shown);
-  }
+  if (told < findings.size())
+    text += fmt::format("  ... {} more\n", findings.size() - told);
   return text;
 }
 

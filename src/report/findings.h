@@ -20,8 +20,9 @@ FindingCounts count_findings(const std::vector<Finding>& findings);
 std::string findings_verdict(const std::vector<Finding>& findings,
                              const TextStyle& style);
 
-/// Two lines for each finding: what, and how to mend it; at most `max_issues`
-/// (0 = all), the rest counted.
+/// Two lines for each finding: what, and how to mend it; one that several
+/// layers share counts as one unless verbose. At most `max_issues` (0 = all),
+/// the rest counted.
 std::string findings_text(const std::vector<Finding>& findings,
                           const TextStyle& style, int max_issues);
 

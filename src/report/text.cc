@@ -126,7 +126,8 @@ std::string counted(std::int64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", number, noun, count == 1 ? "" : "s");
 }
 
-std::string ranges_text(const std::vector<std::int64_t>& numbers) {
+std::string ranges_text(const std::vector<std::int64_t>& numbers,
+                        std::string_view separator) {
   std::vector<std::string> parts;
   for (std::size_t first = 0; first < numbers.size();) {
     std::size_t last = first;
@@ -139,7 +140,7 @@ std::string ranges_text(const std::vector<std::int64_t>& numbers) {
                         : fmt::format("{}-{}", numbers[first], numbers[last]));
     first = last + 1;
   }
-  return joined(parts);
+  return joined(parts, separator);
 }
 
 }  // namespace kvtape

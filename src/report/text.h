@@ -45,6 +45,7 @@ std::string joined(const std::vector<std::string>& parts,
 std::string counted(std::int64_t count, std::string_view noun);
 
 /// "0-4, 6, 8-10" of ascending numbers.
-std::string ranges_text(const std::vector<std::int64_t>& numbers);
+std::string ranges_text(const std::vector<std::int64_t>& numbers,
+                        std::string_view separator = ", ");
 
 }  // namespace kvtape

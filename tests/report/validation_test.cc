@@ -30,6 +30,35 @@ TEST_CASE("validate counts what it leaves out") {
         validation_text(samples::unsound(), {}, 0));
 }
 
+TEST_CASE("validate tells once what layers share") {
+  NamedValidation shared = samples::unsound();
+  const auto finding = [](std::string object, std::string found) {
+    return Finding{"E07", std::move(object), "shape",
+                   "[8]", std::move(found),  ""};
+  };
+  shared.report.findings = {
+      finding("/layers/0/key", "[7]"),  finding("/layers/0/value", "[7]"),
+      finding("/layers/1/key", "[7]"),  finding("/layers/1/value", "[6]"),
+      finding("/layers/3/key", "[7]"),  finding("/layers/3/value", "[7]"),
+      finding("/layers/03/key", "[7]"), finding("/metadata", "[7]")};
+  CHECK(validation_text(shared, {}, 0) ==
+        R"(run42.h5: 8 errors (31 rules, metadata only)
+  error   E07 /layers/0-1,3/key  shape: expected [8], found [7]
+  error   E07 /layers/0,3/value  shape: expected [8], found [7]
+  error   E07 /layers/1/value    shape: expected [8], found [6]
+  error   E07 /layers/03/key     shape: expected [8], found [7]
+  error   E07 /metadata          shape: expected [8], found [7]
+)");
+  CHECK(validation_text(shared, {}, 1) ==
+        R"(run42.h5: 8 errors (31 rules, metadata only)
+  error   E07 /layers/0-1,3/key  shape: expected [8], found [7]
+  ... 5 more
+)");
+  CHECK_THAT(validation_text(shared, {.verbosity = 1}, 0),
+             Catch::Contains("/layers/3/key   ") &&
+                 Catch::Contains("/layers/1/key   "));
+}
+
 TEST_CASE("validate says of a sound file that it is") {
   CHECK(validation_text(samples::sound(), {}, 0) ==
         "run42.h5: sound (45 rules, metadata and values)\n");
