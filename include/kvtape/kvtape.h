@@ -10,6 +10,7 @@
 #include "kvtape/metadata.h"
 #include "kvtape/replay.h"
 #include "kvtape/sample.h"
+#include "kvtape/selection.h"
 #include "kvtape/tape.h"
 #include "kvtape/tensor.h"
 #include "kvtape/trace.h"
