@@ -7,6 +7,7 @@
 #include "kvtape/error.h"
 #include "kvtape/finding.h"
 #include "kvtape/io.h"
+#include "kvtape/json.h"
 #include "kvtape/metadata.h"
 #include "kvtape/replay.h"
 #include "kvtape/sample.h"

@@ -61,13 +61,6 @@ constexpr auto kNumpyWords = std::to_array<DTypeWord>({
     {"bfloat16", DType::kBF16},
 });
 
-std::optional<DType> float_from_word(std::string_view word) {
-  for (const DTypeWord& row : kNumpyWords)
-    if (row.word == word) return row.dtype;
-  const auto dtype = dtype_from_name(word);
-  return dtype && is_float(*dtype) ? dtype : std::nullopt;
-}
-
 std::optional<Quantization::Scheme> scheme_from_word(std::string_view word) {
   if (word == "8bit") return Quantization::Scheme::kInt8;
   if (word == "nf4") return Quantization::Scheme::kNF4;
@@ -81,6 +74,13 @@ std::int64_t count_of(const Node& node) {
 }
 
 }  // namespace
+
+std::optional<DType> float_from_word(std::string_view word) {
+  for (const DTypeWord& row : kNumpyWords)
+    if (row.word == word) return row.dtype;
+  const auto dtype = dtype_from_name(word);
+  return dtype && is_float(*dtype) ? dtype : std::nullopt;
+}
 
 void TensorReader::add(std::string rule, const Node& node, std::string field,
                        std::string expected, std::string found,

@@ -25,6 +25,9 @@ inline constexpr Role kTokenRole{"batch,token", false, false};
 inline constexpr Role kMaskRole{"batch,token,position", false, false};
 inline constexpr Role kTraceRole{"batch,token,head,dim", true, true};
 
+/// "float16" or "f16"; nothing where the word is no floating point dtype.
+std::optional<DType> float_from_word(std::string_view word);
+
 class TensorReader {
  public:
   TensorReader(Tree& tree, Sources& sources, std::vector<Finding>& findings)

@@ -179,6 +179,7 @@ class Planner {
 
   void set_axes(const std::string& path, const std::vector<Axis>& axes,
                 std::string_view usual) {
+    at(path).dataset->axes = axes_text(axes, "").axes;
     const AxesText text = axes_text(axes, usual);
     if (!text.axes.empty()) set(path, "axes", text.axes);
     if (!text.names.empty()) set(path, "axis_names", text.names);

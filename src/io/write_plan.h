@@ -20,6 +20,7 @@ struct PlannedDataset {
   std::shared_ptr<const SlabSource> source;
   std::vector<std::int64_t> source_sizes;
   Box box;  // of the source: the elements, in order
+  std::string axes;  // their words, "batch,position"; empty where unknown
 };
 
 struct PlannedObject {
