@@ -62,7 +62,7 @@ struct SampleOptions {
 /// a number depends on seed, layer, row, position, head and dim alone, so other
 /// axes, dtypes or lengths show the same numbers. Unquantized tensors are
 /// computed as they are read and take no memory. Throws Error when the options
-/// contradict each other.
+/// contradict each other, or ask for more than a file or 8 GiB of memory hold.
 Tape make_sample(const SampleOptions& options);
 
 /// A named fault that validate() or replay() must find.

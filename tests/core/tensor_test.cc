@@ -9,6 +9,7 @@
 #include "core/box.h"
 #include "core/checked.h"
 #include "core/slab.h"
+#include "hidden_source.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -28,26 +29,6 @@ Tensor counting(std::vector<Axis> axes) {
   std::vector<float> values(static_cast<std::size_t>(count));
   std::iota(values.begin(), values.end(), 0.0F);
   return make_tensor(DType::kF32, std::move(axes), bytes_of(values));
-}
-
-// The same bytes behind a source that cannot be addressed.
-class Hidden final : public SlabSource {
- public:
-  explicit Hidden(std::shared_ptr<const SlabSource> source)
-      : source_(std::move(source)) {}
-  std::span<const std::byte> bytes() const override { return {}; }
-  void read(const Box& box, std::span<std::byte> out) const override {
-    source_->read(box, out);
-  }
-  Storage storage() const override { return source_->storage(); }
-
- private:
-  std::shared_ptr<const SlabSource> source_;
-};
-
-Tensor hidden(Tensor tensor) {
-  tensor.source = std::make_shared<Hidden>(tensor.source);
-  return tensor;
 }
 
 float at(const SlabView& view, std::int64_t position, std::int64_t head,
@@ -94,7 +75,7 @@ TEST_CASE("slabs give the same numbers in place and through a buffer") {
   for (const auto& axes : orders) {
     Tensor tensor = counting(axes);
     if (has_axis(tensor, AxisKind::kLayer)) tensor.layer = 2;
-    const Tensor behind = hidden(tensor);
+    const Tensor behind = tests::hidden(tensor);
     SlabReader direct;
     SlabReader buffered;
     for (std::int64_t row = 0; row < extent(tensor, AxisKind::kBatch); ++row) {

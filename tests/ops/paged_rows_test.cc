@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <optional>
 
+#include "hidden_source.h"
 #include "random_tape.h"
 #include "systems/slab_copy.h"
 
@@ -157,7 +158,7 @@ TEST_CASE("shifting and writing, again and again, and in a copy") {
 }
 
 TEST_CASE("pages that can be read again are dropped and read again") {
-  const Tensor tensor = tests::unaddressable(source(1100, "bdhp"));
+  const Tensor tensor = tests::hidden(source(1100, "bdhp"));
   PagedRows rows(tensor, 1);
   CHECK(rows.clean_bytes() == 0);
   const auto expected = numbers(rows);

@@ -93,20 +93,6 @@ void stack(Cache& cache, std::optional<Tensor> LayerCache::*what) {
   }
 }
 
-class HiddenSource final : public SlabSource {
- public:
-  explicit HiddenSource(std::shared_ptr<const SlabSource> source)
-      : source_(std::move(source)) {}
-  std::span<const std::byte> bytes() const override { return {}; }
-  void read(const Box& box, std::span<std::byte> out) const override {
-    source_->read(box, out);
-  }
-  Storage storage() const override { return source_->storage(); }
-
- private:
-  std::shared_ptr<const SlabSource> source_;
-};
-
 }  // namespace
 
 double Numbers::next() {
@@ -209,12 +195,6 @@ Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
   result.source = make_source(std::move(codes), {q.payload_count}, 1);
   q.scales = make_source(std::move(scale), {scales}, size);
   return result;
-}
-
-Tensor unaddressable(const Tensor& tensor) {
-  Tensor hidden = tensor;
-  hidden.source = std::make_shared<HiddenSource>(tensor.source);
-  return hidden;
 }
 
 }  // namespace kvtape::tests

@@ -59,7 +59,4 @@ std::int64_t tokens_of(const TapeShape& shape);
 Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
                  std::int64_t block);
 
-/// The same tensor behind a source whose bytes cannot be addressed.
-Tensor unaddressable(const Tensor& tensor);
-
 }  // namespace kvtape::tests

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "hidden_source.h"
 #include "kvtape/error.h"
 #include "kvtape/replay.h"
 #include "random_tape.h"
@@ -88,7 +89,7 @@ void damage_tensor(std::optional<Tensor>& tensor, Numbers& numbers) {
       tensor->axes.pop_back();
       break;
     default:
-      *tensor = tests::unaddressable(*tensor);
+      *tensor = tests::hidden(*tensor);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "hidden_source.h"
 #include "kvtape/error.h"
 #include "random_tape.h"
 #include "reference/replay64.h"
@@ -280,11 +281,11 @@ TEST_CASE("slots that are not in order") {
 TEST_CASE("sources that cannot be addressed give the same") {
   Tape tape = random_tape({.extent = 700, .index = {690}, .order = "bdhp"});
   LayerCache& layer = tape.cache.layers.at(0);
-  layer.key = tests::unaddressable(*layer.key);
-  layer.value = tests::unaddressable(*layer.value);
+  layer.key = tests::hidden(*layer.key);
+  layer.value = tests::hidden(*layer.value);
   LayerTrace& trace = tape.trace->layers.at(0);
-  trace.query = tests::unaddressable(*trace.query);
-  trace.key = tests::unaddressable(*trace.key);
+  trace.query = tests::hidden(*trace.query);
+  trace.key = tests::hidden(*trace.key);
   check(tape);
 }
 

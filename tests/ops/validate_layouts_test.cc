@@ -4,9 +4,9 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <memory>
 #include <random>
 
+#include "hidden_source.h"
 #include "kvtape/validate.h"
 #include "ops/tapes.h"
 
@@ -20,21 +20,6 @@ constexpr AxisKind kBatch = AxisKind::kBatch;
 constexpr AxisKind kPosition = AxisKind::kPosition;
 constexpr AxisKind kHead = AxisKind::kHead;
 constexpr AxisKind kDim = AxisKind::kDim;
-
-/// A source that cannot be addressed, like a chunked dataset.
-class HiddenSource final : public SlabSource {
- public:
-  explicit HiddenSource(std::shared_ptr<const SlabSource> source)
-      : source_(std::move(source)) {}
-  std::span<const std::byte> bytes() const override { return {}; }
-  void read(const Box& box, std::span<std::byte> out) const override {
-    source_->read(box, out);
-  }
-  Storage storage() const override { return {.layout = "chunked"}; }
-
- private:
-  std::shared_ptr<const SlabSource> source_;
-};
 
 /// What was put into a cache, in C order of batch, position, head, dim.
 struct Flawed {
@@ -94,7 +79,7 @@ Tensor stored(const Flawed& flawed, const std::vector<float>& data,
     moved[static_cast<std::size_t>(to)] = data[i];
   }
   Tensor tensor = test::float_tensor(axes, moved);
-  if (hidden) tensor.source = std::make_shared<HiddenSource>(tensor.source);
+  if (hidden) tensor = tests::hidden(tensor);
   return tensor;
 }
 

@@ -1,8 +1,8 @@
 // Slots of quantized caches, in place and behind a source that is only read.
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <memory>
 
+#include "hidden_source.h"
 #include "kvtape/validate.h"
 #include "ops/tapes.h"
 
@@ -27,20 +27,6 @@ struct Parts {
                                                  : kSlotElements / 2;
   }
   std::int64_t scales_per_slot() const { return kHeads; }
-};
-
-class HiddenSource final : public SlabSource {
- public:
-  explicit HiddenSource(std::shared_ptr<const SlabSource> source)
-      : source_(std::move(source)) {}
-  std::span<const std::byte> bytes() const override { return {}; }
-  void read(const Box& box, std::span<std::byte> out) const override {
-    source_->read(box, out);
-  }
-  Storage storage() const override { return {.layout = "chunked"}; }
-
- private:
-  std::shared_ptr<const SlabSource> source_;
 };
 
 Parts parts(Quantization::Scheme scheme, std::uint32_t seed) {
@@ -71,11 +57,7 @@ Tensor tensor_of(const Parts& parts, bool hidden) {
       .scale_count = scales,
       .payload_dtype = int8 ? DType::kI8 : DType::kU8,
       .payload_count = codes};
-  if (!hidden) return tensor;
-  tensor.source = std::make_shared<HiddenSource>(tensor.source);
-  tensor.quantization.scales =
-      std::make_shared<HiddenSource>(tensor.quantization.scales);
-  return tensor;
+  return hidden ? tests::hidden(tensor) : tensor;
 }
 
 /// Findings of a cache of one layer, all slots live.
