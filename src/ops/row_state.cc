@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kvtape/transformer_lens.h"
 #include "systems/slab_copy.h"
 
 namespace kvtape {
@@ -12,13 +13,6 @@ using kernels::kSpan;
 
 // Tokens are read from the trace in slabs of this many.
 constexpr std::int64_t kTokensRead = 256;
-
-// What torch.cat gives.
-DType promoted(DType a, DType b) {
-  if (a == b) return a;
-  if (a == DType::kF64 || b == DType::kF64) return DType::kF64;
-  return DType::kF32;
-}
 
 // New rows as the cache holds them: rounded to the dtype of its tensor, which
 // the pages of a quantized one have not.
@@ -63,7 +57,8 @@ void store(const ReplayProblem& p, RowState& state, const Tensor& trace,
            PagedRows& to) {
   const auto count = static_cast<std::int64_t>(standings.size());
   if (p.layout == Layout::kGrowing) {
-    if (!like.quantized()) to.promote(promoted(to.dtype(), trace.dtype));
+    if (!like.quantized())
+      to.promote(transformer_lens::promoted(to.dtype(), trace.dtype));
     to.grow(count);
   }
   SlabReader reader;

@@ -72,34 +72,71 @@ void copy_slab(const SlabView& from, DType dtype, std::byte* to) {
 }
 
 double load_number(DType dtype, const std::byte* from) {
+  const auto as = [from]<typename T>(T /*type*/) {
+    return static_cast<double>(kernels::load<T>(from));
+  };
   switch (dtype) {
     case DType::kF64:
-      return kernels::load<double>(from);
+      return as(double{});
     case DType::kF32:
-      return static_cast<double>(kernels::load<float>(from));
+      return as(float{});
     case DType::kF16:
       return static_cast<double>(
           kernels::from_f16(kernels::load<std::uint16_t>(from)));
     case DType::kBF16:
       return static_cast<double>(
           kernels::from_bf16(kernels::load<std::uint16_t>(from)));
-    default:
-      return std::numeric_limits<double>::quiet_NaN();
+    case DType::kI64:
+      return as(std::int64_t{});
+    case DType::kI32:
+      return as(std::int32_t{});
+    case DType::kI16:
+      return as(std::int16_t{});
+    case DType::kI8:
+      return as(std::int8_t{});
+    case DType::kU64:
+      return as(std::uint64_t{});
+    case DType::kU32:
+      return as(std::uint32_t{});
+    case DType::kU16:
+      return as(std::uint16_t{});
+    case DType::kU8:
+    case DType::kBool:
+      return as(std::uint8_t{});
   }
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 void store_number(double number, DType dtype, std::byte* to) {
+  const auto as = [number, to]<typename T>(T /*type*/) {
+    kernels::store(to, static_cast<T>(number));
+  };
   switch (dtype) {
     case DType::kF64:
-      return kernels::store(to, number);
+      return as(double{});
     case DType::kF32:
-      return kernels::store(to, static_cast<float>(number));
+      return as(float{});
     case DType::kF16:
       return kernels::store(to, kernels::to_f16(number));
     case DType::kBF16:
       return kernels::store(to, kernels::to_bf16(number));
-    default:
-      return;
+    case DType::kI64:
+      return as(std::int64_t{});
+    case DType::kI32:
+      return as(std::int32_t{});
+    case DType::kI16:
+      return as(std::int16_t{});
+    case DType::kI8:
+      return as(std::int8_t{});
+    case DType::kU64:
+      return as(std::uint64_t{});
+    case DType::kU32:
+      return as(std::uint32_t{});
+    case DType::kU16:
+      return as(std::uint16_t{});
+    case DType::kU8:
+    case DType::kBool:
+      return as(std::uint8_t{});
   }
 }
 
