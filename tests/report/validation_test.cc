@@ -79,7 +79,7 @@ TEST_CASE("every rule is listed") {
   for (const Rule& rule : validation_rules()) {
     CHECK_THAT(text, Catch::Contains(std::string(rule.summary)));
     CHECK_THAT(text, Catch::Contains("fix: " + std::string(rule.fix)));
-    CHECK_THAT(json, Catch::Contains("\"" + std::string(rule.id) + "\""));
+    CHECK_THAT(json, Catch::Contains(std::string("\"").append(rule.id) + '"'));
   }
 }
 
