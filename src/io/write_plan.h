@@ -19,7 +19,7 @@ struct PlannedDataset {
   std::vector<std::int64_t> sizes;
   std::shared_ptr<const SlabSource> source;
   std::vector<std::int64_t> source_sizes;
-  Box box;  // of the source: the elements, in order
+  Box box;           // of the source: the elements, in order
   std::string axes;  // their words, "batch,position"; empty where unknown
 };
 
