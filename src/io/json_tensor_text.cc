@@ -116,20 +116,23 @@ std::string payloads_of(const PlannedDataset& dataset) {
   const auto size = static_cast<std::size_t>(bytes_per_element(dataset.dtype));
   std::string text;
   std::size_t found = 0;
-  std::int64_t number = 0;
+  std::size_t before = 0;  // elements of earlier slabs
   stream(dataset, [&](Bytes bytes) {
-    for (std::size_t at = 0; at < bytes.size(); at += size, ++number) {
-      if (!has_nan_payload(dataset.dtype, bytes.data() + at)) continue;
+    const std::size_t count = bytes.size() / size;
+    for (std::size_t i = 0;; ++i) {
+      i = next_nan_payload(dataset.dtype, bytes, i);
+      if (i >= count) break;
       if (++found > kMostPayloads)
         throw Error({.field = "nan_payloads",
                      .expected = fmt::format("at most {}", kMostPayloads),
                      .found = "more NaN with bits of their own",
                      .hint = "--encoding base64 keeps them all"});
       std::uint64_t bits = 0;
-      std::memcpy(&bits, bytes.data() + at, size);
+      std::memcpy(&bits, bytes.data() + i * size, size);
       text += fmt::format("{}[{}, \"{:0{}x}\"]", text.empty() ? "" : ", ",
-                          number, bits, 2 * size);
+                          before + i, bits, 2 * size);
     }
+    before += count;
   });
   return text;
 }

@@ -206,26 +206,46 @@ void append_numbers(DType dtype, std::span<const std::byte> elements,
   }
 }
 
-bool has_nan_payload(DType dtype, const std::byte* element) {
+namespace {
+
+// All bits but the sign that are above these are a NaN.
+template <typename Bits>
+struct NanBits {
+  Bits infinity;
+  Bits usual;  // the NaN that the text "NaN" gives
+};
+
+template <typename Bits>
+std::size_t first_payload(std::span<const std::byte> elements,
+                          std::size_t first, NanBits<Bits> nan) {
+  const std::size_t count = elements.size() / sizeof(Bits);
+  for (; first < count; ++first) {
+    const auto bits = load<Bits>(elements.data() + first * sizeof(Bits));
+    const auto magnitude = static_cast<Bits>(bits << 1);
+    if (magnitude > static_cast<Bits>(nan.infinity << 1) && bits != nan.usual)
+      break;
+  }
+  return first;
+}
+
+}  // namespace
+
+std::size_t next_nan_payload(DType dtype, std::span<const std::byte> elements,
+                             std::size_t first) {
   switch (dtype) {
-    case DType::kF64: {
-      const auto bits = load<std::uint64_t>(element);
-      return bits << 1 > 0x7ffULL << 53 && bits != 0x7ff8ULL << 48;
-    }
-    case DType::kF32: {
-      const auto bits = load<std::uint32_t>(element);
-      return bits << 1 > 0xffU << 24 && bits != 0x7fc00000U;
-    }
-    case DType::kF16: {
-      const auto bits = load<std::uint16_t>(element);
-      return (bits & 0x7fffU) > 0x7c00U && bits != 0x7e00U;
-    }
-    case DType::kBF16: {
-      const auto bits = load<std::uint16_t>(element);
-      return (bits & 0x7fffU) > 0x7f80U && bits != 0x7fc0U;
-    }
+    case DType::kF64:
+      return first_payload<std::uint64_t>(elements, first,
+                                          {0x7ffULL << 52, 0x7ff8ULL << 48});
+    case DType::kF32:
+      return first_payload<std::uint32_t>(elements, first,
+                                          {0x7f800000, 0x7fc00000});
+    case DType::kF16:
+      return first_payload<std::uint16_t>(elements, first, {0x7c00, 0x7e00});
+    case DType::kBF16:
+      return first_payload<std::uint16_t>(elements, first, {0x7f80, 0x7fc0});
     default:
-      return false;
+      return elements.size() /
+             static_cast<std::size_t>(bytes_per_element(dtype));
   }
 }
 

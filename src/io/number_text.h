@@ -18,8 +18,10 @@ namespace kvtape {
 void append_numbers(DType dtype, std::span<const std::byte> elements,
                     std::string& out);
 
-/// Whether an element is a NaN other than the one that the text "NaN" gives:
-/// positive, quiet, without payload.
-bool has_nan_payload(DType dtype, const std::byte* element);
+/// The number of the first element from `first` on that is a NaN other than
+/// the one that the text "NaN" gives: positive, quiet, without payload. The
+/// number of elements where there is none.
+std::size_t next_nan_payload(DType dtype, std::span<const std::byte> elements,
+                             std::size_t first);
 
 }  // namespace kvtape
