@@ -41,7 +41,7 @@ struct Box {
 
 /// How a source keeps its bytes; what `info` tells about it.
 struct Storage {
-  std::string layout = "memory";  // memory, contiguous, chunked, compact
+  std::string layout = "memory";  // or contiguous, chunked, compact, ...
   std::string filters;            // "shuffle, deflate", or empty
   std::int64_t stored_bytes = 0;  // in the file, after filters
   std::string digest;             // as the writer recorded it, or empty
@@ -51,6 +51,10 @@ struct Storage {
 class SlabSource {
  public:
   virtual ~SlabSource() = default;
+
+  /// False where the bytes are not there: a document may tell of tensors
+  /// without their values. Reading them is an Error then.
+  virtual bool has_values() const { return true; }
 
   /// All bytes, in C order of the memory axes, where they can be addressed
   /// (owned, or mapped from a file, possibly unaligned); otherwise empty.

@@ -15,8 +15,9 @@ namespace kvtape {
 using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 struct ValidateOptions {
-  bool values = false;  // also read the tensors
-  int threads = 0;      // 0 = one per core
+  bool values = false;         // also read the tensors
+  int threads = 0;             // 0 = one per core
+  bool metadata_only = false;  // there is no cache, only its metadata
   Progress progress;
 };
 

@@ -1,5 +1,4 @@
 // kvtape info: what is inside cache files.
-#include <filesystem>
 #include <memory>
 
 #include "cli/arguments.h"
@@ -18,11 +17,12 @@ struct InfoOptions {
 };
 
 NamedTape opened(const std::string& file) {
-  NamedTape named{.file = file, .tape = read_tape(file)};
-  std::error_code ignored;
-  const auto bytes = std::filesystem::file_size(file, ignored);
-  if (!ignored) named.file_bytes = static_cast<std::int64_t>(bytes);
-  return named;
+  TapeFile opened = open_tape(file);
+  return {
+      .file = file,
+      .file_format = opened.format == TapeFile::Format::kHdf5 ? "HDF5" : "JSON",
+      .file_bytes = opened.bytes,
+      .tape = std::move(opened.tape)};
 }
 
 void append_text(std::string& text, const NamedTape& tape,
@@ -62,7 +62,11 @@ Action declare_info(CLI::App& app) {
            "kvtape info run.h5            what is inside\n"
            "kvtape info -v run.h5         one row for each layer\n"
            "kvtape info --json *.h5       the same for scripts\n");
-  add_files(app, {.names = "FILE", .help = "Cache files.", .value = "FILE"},
+  add_files(app,
+            {.names = "FILE",
+             .help = "Cache files, HDF5 or JSON, or records of metadata in "
+                     "JSON; - is standard input.",
+             .value = "FILE"},
             options->files);
   add_report_options(app, options->common);
   return [options] { return run_info(*options); };

@@ -7,6 +7,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "kvtape/io.h"
+#include "report/json.h"
 #include "report/validation.h"
 
 namespace kvtape::cli {
@@ -17,6 +18,7 @@ struct ValidateCommand {
   bool strict = false;
   bool values = false;
   bool rules = false;
+  bool create = false;
   std::int64_t max_issues = 100;
   Common common;
 };
@@ -24,11 +26,14 @@ struct ValidateCommand {
 NamedValidation validated(const std::string& file,
                           const ValidateCommand& command) {
   ProgressLine line("validate " + file, command.common);
+  const TapeFile opened = open_tape(file);
+  const bool record = opened.format == TapeFile::Format::kJsonMetadata;
   NamedValidation result{
       .file = file,
-      .report = validate(read_tape(file),
+      .report = validate(opened.tape,
                          {.values = command.values,
                           .threads = static_cast<int>(command.common.threads),
+                          .metadata_only = record,
                           .progress = line.callback()})};
   line.print_time();
   return result;
@@ -58,12 +63,44 @@ Outcome print_rules(const Common& common) {
   return {.out = common.json ? rules_json() : rules_text(style_of(common))};
 }
 
+// What EasyDeL's create() gives for the metadata of a file, or why it refuses
+// them; the reader has found what cannot be given to it at all.
+Outcome created(const Tape& tape) {
+  for (const Finding& finding : tape.findings)
+    if (finding.object == "/metadata")
+      return {.status = kBad,
+              .out = finding.field + ": expected " + finding.expected +
+                     ", found " + finding.found + "\n"};
+  try {
+    return {.out = json_text(
+                metadata_json(CacheMetadata::create(tape.cache.metadata)))};
+  } catch (const Error& error) {
+    return {.status = kBad, .out = std::string(error.what()) + "\n"};
+  }
+}
+
+Outcome create_all(const ValidateCommand& command) {
+  Outcome outcome;
+  for (const std::string& file : command.files) {
+    Outcome one{.status = kTrouble};
+    try {
+      one = created(read_tape(file));
+    } catch (const Error& error) {
+      print_error(located(error, file));
+    }
+    outcome.status = std::max(outcome.status, one.status);
+    if (!command.common.quiet) outcome.out += one.out;
+  }
+  return outcome;
+}
+
 Outcome run_validate(const ValidateCommand& command) {
   if (command.rules) return print_rules(command.common);
   if (command.files.empty())
     throw Error({.text = "FILE is required",
                  .hint = "usage: kvtape validate [OPTION]... FILE...   "
                          "(kvtape validate -h)"});
+  if (command.create) return create_all(command);
   Outcome outcome;
   std::vector<NamedValidation> validations;
   for (const std::string& file : command.files) {
@@ -92,8 +129,13 @@ Action declare_validate(CLI::App& app) {
            "kvtape validate run.h5              is it sound\n"
            "kvtape validate --values run.h5     also read every tensor\n"
            "kvtape validate --strict -q *.h5    for scripts: the status tells\n"
+           "kvtape validate meta.json --create  what EasyDeL makes of it\n"
            "kvtape validate --rules             what is looked for\n");
-  add_files(app, {.names = "FILE", .help = "Cache files.", .value = "FILE"},
+  add_files(app,
+            {.names = "FILE",
+             .help = "Cache files, HDF5 or JSON, or records of metadata in "
+                     "JSON; - is standard input.",
+             .value = "FILE"},
             command->files, false);
   add_flag(app, {"--values", "Read the tensors too: NaN, Inf, digests, slots."},
            command->values);
@@ -104,6 +146,11 @@ Action declare_validate(CLI::App& app) {
               "them, as --json always prints.",
               "N"},
              command->max_issues, 0, 1'000'000'000);
+  add_flag(app,
+           {"--create",
+            "Print the metadata as EasyDeL's create() completes them, in JSON, "
+            "or the reason why it refuses them."},
+           command->create);
   add_flag(app, {"--rules", "List the rules instead."}, command->rules);
   add_report_options(app, command->common);
   add_work_options(app, command->common);

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
+#include <vector>
 
 #include "kvtape/error.h"
 
@@ -60,6 +62,72 @@ void InputFile::check() {
 }
 
 InputFile::~InputFile() { ::close(descriptor_); }
+
+std::shared_ptr<const InputFile> InputFile::standard_input() {
+  const std::string name(kStandardInput);
+  const int descriptor =
+      fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (descriptor < 0) refuse(name, reason(errno));
+  std::shared_ptr<InputFile> file(new InputFile(name, descriptor));
+  struct stat status {};
+  if (fstat(descriptor, &status) != 0) refuse(name, reason(errno));
+  if (S_ISDIR(status.st_mode)) refuse(name, "is a directory, not a file");
+  if (S_ISREG(status.st_mode) && lseek(descriptor, 0, SEEK_CUR) == 0)
+    file->check();
+  else
+    file->is_stream_ = true;
+  return file;
+}
+
+namespace {
+
+void write_all(int descriptor, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(descriptor, bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) refuse(std::string(kStandardInput), reason(errno));
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+}
+
+std::int64_t half_of_memory() {
+  return sysconf(_SC_PHYS_PAGES) * (sysconf(_SC_PAGESIZE) / 2);
+}
+
+}  // namespace
+
+std::shared_ptr<const InputFile> InputFile::whole(const InputFile& stream,
+                                                  std::string_view start) {
+  constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+  const int descriptor = memfd_create("kvtape", MFD_CLOEXEC);
+  if (descriptor < 0) refuse(stream.path_, reason(errno));
+  std::shared_ptr<InputFile> file(new InputFile(stream.path_, descriptor));
+  write_all(descriptor, std::as_bytes(std::span(start)));
+  std::vector<std::byte> block(kBlockBytes);
+  std::int64_t size = std::ssize(start);
+  while (const std::size_t got = stream.read_some(0, block)) {
+    write_all(descriptor, std::span(block).first(got));
+    size += static_cast<std::int64_t>(got);
+    if (size > half_of_memory())
+      refuse(stream.path_,
+             "HDF5 from a stream is kept in memory, and this is "
+             "more than half of it",
+             "write it to a file first");
+  }
+  file->check();
+  return file;
+}
+
+std::size_t InputFile::read_some(std::int64_t offset,
+                                 std::span<std::byte> out) const {
+  for (;;) {
+    const ssize_t got =
+        is_stream_ ? ::read(descriptor_, out.data(), out.size())
+                   : pread(descriptor_, out.data(), out.size(), offset);
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) refuse(path_, "cannot be read: " + reason(errno));
+  }
+}
 
 bool InputFile::read(std::int64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {

@@ -8,14 +8,27 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace kvtape {
+
+/// The name of an input that is no file.
+inline constexpr std::string_view kStandardInput = "-";
 
 class InputFile {
  public:
   /// Throws Error unless `path` is a regular file that may be read and that no
   /// other program holds locked for writing.
   static std::shared_ptr<const InputFile> open(const std::string& path);
+
+  /// Standard input: a file that stands at its start, or a stream.
+  static std::shared_ptr<const InputFile> standard_input();
+
+  /// A file in memory of what a stream holds: `start`, which has been read from
+  /// it, and the rest. Throws Error where that is more than half of the
+  /// machine's memory.
+  static std::shared_ptr<const InputFile> whole(const InputFile& stream,
+                                                std::string_view start);
 
   ~InputFile();
   InputFile(const InputFile&) = delete;
@@ -24,6 +37,9 @@ class InputFile {
   const std::string& path() const { return path_; }  // as the user gave it
   int descriptor() const { return descriptor_; }
   std::int64_t size() const { return size_; }  // bytes, when it was opened
+
+  /// Can it be read only once, from its start to its end? Then its size is 0.
+  bool is_stream() const { return is_stream_; }
 
   /// Is this the file of that device and inode?
   bool is(dev_t device, ino_t inode) const {
@@ -34,6 +50,10 @@ class InputFile {
   /// fewer or cannot be read.
   bool read(std::int64_t offset, std::span<std::byte> out) const;
 
+  /// Fills some of `out`: of a stream with what comes next, of a file with the
+  /// bytes from `offset` on. Returns how many, 0 at the end. Throws Error.
+  std::size_t read_some(std::int64_t offset, std::span<std::byte> out) const;
+
  private:
   InputFile(std::string path, int descriptor)
       : path_(std::move(path)), descriptor_(descriptor) {}
@@ -41,6 +61,7 @@ class InputFile {
 
   std::string path_;
   int descriptor_;
+  bool is_stream_ = false;
   std::int64_t size_ = 0;
   dev_t device_ = 0;
   ino_t inode_ = 0;

@@ -48,8 +48,6 @@ struct Lookalike {
   std::string_view what;
 };
 constexpr auto kLookalikes = std::to_array<Lookalike>({
-    {"{", 0, "JSON"},
-    {"[", 0, "JSON"},
     {"PK\x03\x04", 0, "a zip archive (.npz, .pt)"},
     {"\x93NUMPY", 0, "a numpy array (.npy)"},
     {"GGUF", 0, "GGUF"},
@@ -59,9 +57,6 @@ constexpr auto kLookalikes = std::to_array<Lookalike>({
 });
 
 std::string_view lookalike(std::string_view head) {
-  const std::size_t first = head.find_first_not_of(" \t\r\n");
-  if (first != head.npos && (head[first] == '{' || head[first] == '['))
-    return "JSON";
   for (const Lookalike& row : kLookalikes)
     if (head.substr(row.at).starts_with(row.start)) return row.what;
   return "";
@@ -69,7 +64,7 @@ std::string_view lookalike(std::string_view head) {
 
 [[noreturn]] void fail_foreign(const InputFile& file) {
   const std::string_view what = lookalike(text_of(head_at(file, 0)));
-  ErrorParts parts{.file = file.path(), .text = "not an HDF5 file"};
+  ErrorParts parts{.file = file.path(), .text = "neither HDF5 nor JSON"};
   if (!what.empty()) parts.text += fmt::format(": it looks like {}", what);
   parts.hint = "kvtape-cache(5) has recipes that write a cache file";
   throw Error(std::move(parts));

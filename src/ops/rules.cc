@@ -1,4 +1,4 @@
-// Every rule of `validate`, in the order of its id. E01 to E09 and W01 to W04
+// Every rule of `validate`, in the order of its id. E01 to E09 and W01 to W05
 // are found by the reader of files. Ids are stable: one is never used again.
 #include <array>
 
@@ -140,6 +140,8 @@ constexpr auto kRules = std::to_array<Rule>({
      "give each axis one name, or leave axis_names out"},
     {"W04", kStructure, "the order of the axes was guessed",
      "say it in the attribute axes"},
+    {"W05", kStructure, "values are not in the file: a summary of a cache",
+     "dump the cache with --values all"},
     {"W10", kStructure, "a size of 0 counts as missing",
      "leave it out; EasyDeL takes head_dim or num_heads in its place"},
     {"W11", kStructure, "key_heads and value_heads differ",

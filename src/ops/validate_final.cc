@@ -62,7 +62,8 @@ std::optional<std::vector<std::int64_t>> row_numbers(
   if (!tensor) return {};
   const std::int64_t rows = extents_of(*either(in.before)).batch;
   auto numbers = small_integers(tensor);
-  if (numbers && element_count(*tensor) == rows) return numbers;
+  const bool known = numbers || is_absent(*tensor);
+  if (known && element_count(*tensor) == rows) return numbers;
   report(in, leaf, "shape", fmt::format("i32 [{}]", rows),
          fmt::format("{} {}", name(tensor->dtype), shape_text(*tensor)));
   return {};

@@ -95,9 +95,12 @@ std::int64_t window_of(const LayerCache& layer) {
   return layer.window.value_or(0);
 }
 
+bool is_absent(const Tensor& tensor) { return !tensor.source->has_values(); }
+
 std::optional<std::vector<std::int64_t>> small_integers(
     const std::optional<Tensor>& tensor) {
   if (!tensor || is_float(tensor->dtype) || tensor->quantized()) return {};
+  if (is_absent(*tensor)) return {};
   if (tensor->dtype != DType::kU64) return integers(*tensor);
   try {
     return integers(*tensor);

@@ -65,6 +65,9 @@ bool is_usable(const LayerCache& layer);  // it has a key or value, all usable
 Layout layout_of(const LayerCache& layer);
 std::int64_t window_of(const LayerCache& layer);
 
+/// Are a tensor's values not in its file?
+bool is_absent(const Tensor& tensor);
+
 /// Integers of a small dataset; nothing where it holds none of them.
 std::optional<std::vector<std::int64_t>> small_integers(
     const std::optional<Tensor>& tensor);

@@ -33,6 +33,7 @@ std::int64_t check_steps(const Trace& trace, Findings& findings) {
   };
   if (!trace.step_lengths) return report("dataset", "none");
   const auto lengths = small_integers(trace.step_lengths);
+  if (!lengths && is_absent(*trace.step_lengths)) return -1;
   if (!lengths)
     return report("dtype", std::string(name(trace.step_lengths->dtype)));
   if (lengths->empty()) return report("shape", "[0]");
@@ -145,6 +146,7 @@ void check_start_index(const Context& in, const std::string& object,
                      .found = std::move(found)});
   };
   const auto numbers = small_integers(start);
+  if (is_absent(start) && element_count(start) == rows) return;
   if (!numbers || element_count(start) != rows)
     return report("shape", fmt::format("i32 [{}]", rows),
                   fmt::format("{} {}", name(start.dtype), shape_text(start)));

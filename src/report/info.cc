@@ -259,8 +259,8 @@ std::string extras_list(const Tape& tape, const TextStyle& style) {
 
 std::string info_text(const NamedTape& named, const TextStyle& style) {
   return fmt::format(
-      "{}  kvtape 1 (HDF5)  {}\n{}{}{}",
-      colored(style, Color::kBold, printable(named.file)),
+      "{}  kvtape 1 ({})  {}\n{}{}{}",
+      colored(style, Color::kBold, printable(named.file)), named.file_format,
       bytes_text(named.file_bytes),
       facts_text(cache_facts(named.tape), further_facts(named, style)),
       layer_table(named.tape.cache, style), extras_list(named.tape, style));

@@ -12,6 +12,7 @@ namespace kvtape {
 
 struct NamedTape {
   std::string file;
+  std::string file_format = "HDF5";  // or "JSON"
   std::int64_t file_bytes = 0;
   Tape tape;
 };

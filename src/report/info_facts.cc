@@ -77,7 +77,8 @@ Dimensions dimensions(const Cache& cache) {
 std::optional<std::vector<std::int64_t>> readable_integers(
     const std::optional<Tensor>& tensor) {
   if (!tensor || is_float(tensor->dtype) || tensor->quantized()) return {};
-  if (element_count(*tensor) > kSmall) return {};
+  if (element_count(*tensor) > kSmall || !tensor->source->has_values())
+    return {};
   return integers(*tensor);
 }
 

@@ -97,6 +97,21 @@ Json json_number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nonfinite_text(value));
 }
 
+Json metadata_json(const CacheMetadata& said) {
+  return {{"batch_size", said.batch_size},
+          {"sequence_length", said.sequence_length},
+          {"num_hidden_layers", said.num_hidden_layers},
+          {"pad_token_id", json_optional(said.pad_token_id)},
+          {"num_heads", json_optional(said.num_heads)},
+          {"head_dim", json_optional(said.head_dim)},
+          {"key_heads", json_optional(said.key_heads)},
+          {"value_heads", json_optional(said.value_heads)},
+          {"key_dim", json_optional(said.key_dim)},
+          {"value_dim", json_optional(said.value_dim)},
+          {"update_causal_mask", said.update_causal_mask},
+          {"create_attention_bias", said.create_attention_bias}};
+}
+
 Json findings_json(const std::vector<Finding>& findings) {
   Json list = Json::array();
   for (const Finding& finding : findings) {

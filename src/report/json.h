@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kvtape/finding.h"
+#include "kvtape/metadata.h"
 
 namespace kvtape {
 
@@ -20,6 +21,9 @@ template <typename T>
 Json json_optional(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
+
+/// The twelve fields in EasyDeL's order and with its names.
+Json metadata_json(const CacheMetadata& metadata);
 
 Json findings_json(const std::vector<Finding>& findings);
 

@@ -14,6 +14,8 @@ import sys
 import tempfile
 
 READY = ["run.h5", "run42.h5"]  # what examples read without making it
+METADATA = """{"batch_size": 2, "sequence_length": 16, "num_hidden_layers": 2,
+"pad_token_id": 0, "num_heads": 4, "head_dim": 8}"""  # meta.json
 COMMANDS = ["info", "validate", "replay", "sample"]
 
 
@@ -41,6 +43,7 @@ def run(program, lines):
         for name in READY:
             subprocess.run([program, "sample", "-q", name], cwd=folder,
                            check=True)
+        pathlib.Path(folder, "meta.json").write_text(METADATA)
         for line in lines:
             # Large caches are made small; the same file may be made again.
             small = re.sub(r"--sequence-length \d+", "--sequence-length 64",

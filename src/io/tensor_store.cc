@@ -1,0 +1,81 @@
+#include "io/tensor_store.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+#include "kvtape/error.h"
+
+namespace kvtape {
+namespace {
+
+[[noreturn]] void fail(const std::string& text) {
+  throw Error({.text = text + ": " + std::generic_category().message(errno),
+               .hint = "large tensors are kept in a temporary file; name a "
+                       "folder with room: TMPDIR=FOLDER kvtape ..."});
+}
+
+}  // namespace
+
+TensorStore::~TensorStore() {
+  if (descriptor_ < 0) return;
+  if (!bytes_.empty())
+    munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  ::close(descriptor_);
+}
+
+// A file without a name, that ends with the program however it ends. /tmp often
+// is memory.
+void TensorStore::open_file() {
+  const char* wished = std::getenv("TMPDIR");
+  const std::string folder =
+      wished == nullptr || *wished == '\0' ? "/var/tmp" : wished;
+  descriptor_ = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (descriptor_ >= 0) return;
+  std::string name = folder + "/kvtape.XXXXXX";
+  descriptor_ = mkostemp(name.data(), O_CLOEXEC);
+  if (descriptor_ < 0) fail("no temporary file can be made in " + folder);
+  ::unlink(name.c_str());
+}
+
+void TensorStore::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(descriptor_, bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail("a temporary file cannot be written");
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+}
+
+void TensorStore::append(std::span<const std::byte> bytes) {
+  size_ += std::ssize(bytes);
+  if (descriptor_ >= 0) return write(bytes);
+  memory_.insert(memory_.end(), bytes.begin(), bytes.end());
+  if (memory_.size() <= most_in_memory_) return;
+  open_file();
+  write(memory_);
+  memory_ = {};
+}
+
+void TensorStore::align() {
+  constexpr std::array<std::byte, 64> kZeros{};
+  const auto over = static_cast<std::size_t>(size_) % kZeros.size();
+  if (over != 0) append(std::span(kZeros).subspan(over));
+}
+
+void TensorStore::finish() {
+  bytes_ = memory_;
+  if (descriptor_ < 0) return;
+  const auto size = static_cast<std::size_t>(size_);
+  void* at = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_, 0);
+  if (at == MAP_FAILED) fail("a temporary file cannot be mapped");
+  bytes_ = {static_cast<const std::byte*>(at), size};
+}
+
+}  // namespace kvtape
