@@ -1,12 +1,12 @@
 #include "io/json_tensor.h"
 
 #include <array>
-#include <charconv>
 
 #include "core/checked.h"
 #include "io/axes_text.h"
 #include "io/fields.h"
 #include "io/list_text.h"
+#include "io/number_scan.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -137,21 +137,6 @@ void JsonTensor::set_sizes(const std::vector<AttributeValue>& list) {
   sizes_ = std::move(sizes);
 }
 
-namespace {
-
-std::uint64_t hex_bits(const std::string& text, int bytes) {
-  std::uint64_t bits = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, bits, 16);
-  if (error != std::errc() || stop != end ||
-      std::ssize(text) != std::ptrdiff_t{2} * bytes)
-    refuse("nan_payloads", std::to_string(2 * bytes) + " hex digits",
-           "\"" + text + "\"");
-  return bits;
-}
-
-}  // namespace
-
 bool is_nan(std::uint64_t bits, DType dtype) {
   struct Float {
     DType dtype;
@@ -181,10 +166,11 @@ void JsonTensor::set_payloads(const std::vector<AttributeValue>& list) {
       refuse("nan_payloads", "ascending numbers of elements",
              value_text(list[i]));
     const std::string& text = text_in("nan_payloads", list[i + 1]);
-    const std::uint64_t bits = hex_bits(text, bytes_per_element(*dtype_));
-    if (!is_nan(bits, *dtype_))
+    NanPayload payload{.element = *element};
+    if (!is_float(*dtype_) ||
+        !set_nan_payload(*dtype_, text, payload.bits.data()))
       refuse("nan_payloads", "the bits of a NaN", "\"" + text + "\"");
-    nan_payloads_.push_back({*element, bits});
+    nan_payloads_.push_back(payload);
   }
 }
 

@@ -2,6 +2,8 @@
 // stand where, and what they say.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,8 +16,8 @@ namespace kvtape {
 
 /// A NaN other than the usual one.
 struct NanPayload {
-  std::int64_t element = 0;  // its number in C order
-  std::uint64_t bits = 0;
+  std::int64_t element = 0;         // its number in C order
+  std::array<std::byte, 8> bits{};  // of f64; others take less
 };
 
 /// Are these the bits of a NaN? Of no other dtype than floats.

@@ -268,6 +268,14 @@ NumberScan::NumberScan(DType dtype, std::span<std::byte> out)
       out_(out),
       count_(std::ssize(out) / bytes_per_element(dtype)) {}
 
+NumberScan::NumberScan(DType dtype, std::int64_t count)
+    : dtype_(dtype), count_(count) {}
+
+void NumberScan::write_to(std::span<std::byte> out) {
+  out_ = out;
+  first_ = next_;
+}
+
 void NumberScan::refuse(std::string expected, std::string_view found,
                         std::string_view why) const {
   constexpr std::size_t kMost = 40;
@@ -303,7 +311,7 @@ const char* NumberScan::read_value(const char* at, const char* end) {
         {.field = "data",
          .expected = fmt::format("{} values, as the shape says", count_),
          .found = "more"});
-  std::byte* to = out_.data() + next_ * bytes_per_element(dtype_);
+  std::byte* to = out_.data() + (next_ - first_) * bytes_per_element(dtype_);
   Token token;
   if (dtype_ != DType::kBool && scan_number(at, end, token) &&
       (token.end == end || ends_value(*token.end))) {
@@ -334,6 +342,7 @@ std::size_t NumberScan::feed(std::string_view text, bool final) {
   for (;;) {
     while (at != end && is_space(*at)) ++at;
     used = at;
+    value_ = at;
     if (at == end || state_ == State::kDone) break;
     if (state_ == State::kComma) {
       if (*at == ']') {

@@ -23,6 +23,12 @@ class NumberScan {
   /// come. Reading begins after the array's '['.
   NumberScan(DType dtype, std::span<std::byte> out);
 
+  /// The same where the elements, `count` in all, are kept elsewhere: those
+  /// that come next go to `out`, which has room for half as many as the text
+  /// that is fed has bytes, and one more.
+  NumberScan(DType dtype, std::int64_t count);
+  void write_to(std::span<std::byte> out);
+
   /// Reads on. Returns how much of the text was used: up to and with the ']',
   /// else up to the last value that is surely whole; the rest has to be given
   /// again with what follows. `final` says that nothing follows.
@@ -31,6 +37,11 @@ class NumberScan {
 
   bool done() const { return state_ == State::kDone; }
   std::int64_t elements() const { return next_; }  // read so far
+
+  /// Where in the text that was fed an Error was thrown.
+  std::size_t fault(std::string_view text) const {
+    return static_cast<std::size_t>(value_ - text.data());
+  }
 
   struct Token;
 
@@ -45,8 +56,10 @@ class NumberScan {
 
   DType dtype_;
   std::span<std::byte> out_;
+  std::int64_t first_ = 0;  // the element at the start of out_
   std::int64_t count_ = 0;
   std::int64_t next_ = 0;
+  const char* value_ = nullptr;  // what is being read
   State state_ = State::kFirst;
 };
 
