@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "io/base64.h"
 #include "io/number_scan.h"
 #include "kvtape/error.h"
 
@@ -32,8 +33,13 @@ class ElementReader {
 
   void read_base64() {
     expect('"', "a text in base64");
-    for (bool more = true; more;) more = read_base64_run();
-    if (group_size_ != 0) fail(0, "the text", "it ends inside four characters");
+    while (!at_quote()) {
+      if (text_.ahead().size() >= 4 || text_.more())
+        decode(whole_quads());
+      else
+        fail(text_.ahead().size(), "base64", "the end of the document");
+    }
+    text_.skip(1);
     if (bytes_ % size_ != 0) fail(0, "whole elements", "a part of one");
     check_count();
   }
@@ -108,22 +114,38 @@ class ElementReader {
     }
   }
 
-  bool read_base64_run() {
-    if (text_.at_end()) fail(0, "base64", "the end of the document");
-    buffer_.clear();
-    const std::string_view run = text_.ahead();
-    for (std::size_t at = 0; at < run.size(); ++at) {
-      if (run[at] != '"') {
-        add_base64(run[at], at);
-        continue;
-      }
-      text_.skip(at + 1);
-      keep(buffer_);
-      return false;
-    }
-    text_.skip(run.size());
-    keep(buffer_);
-    return true;
+  bool at_quote() const { return text_.ahead().starts_with('"'); }
+
+  // The characters before the quote that have come, in fours: those behind are
+  // refused or wait for others.
+  std::string_view whole_quads() {
+    std::string_view text = text_.ahead();
+    const std::size_t quote = text.find('"');
+    if (quote != text.npos && quote % 4 != 0)
+      fail(quote, "base64 in whole fours of characters", "a part of one");
+    text = text.substr(0, quote);
+    return text.substr(0, text.size() / 4 * 4);
+  }
+
+  void decode(std::string_view quads) {
+    const std::size_t room = quads.size() / 4 * 3;
+    if (buffer_.size() < room) buffer_.resize(room);
+    const std::int64_t got = decode_base64(quads, buffer_);
+    if (got < 0 || (padded_ && !quads.empty())) fail_base64(quads);
+    const auto bytes = static_cast<std::size_t>(got);
+    padded_ = bytes < room;
+    text_.skip(quads.size());
+    keep(std::span(buffer_).first(bytes));
+  }
+
+  [[noreturn]] void fail_base64(std::string_view quads) {
+    constexpr std::string_view kAlphabet =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const std::size_t at = quads.find_first_not_of(kAlphabet);
+    if (at == quads.npos) fail(0, "base64", "more behind its padding");
+    if (quads[at] == '=') fail(at, "base64", "padding that does not fit");
+    fail(at, "base64",
+         fmt::format("byte {:#04x}", static_cast<unsigned char>(quads[at])));
   }
 
   void keep(std::span<const std::byte> elements) {
@@ -134,26 +156,6 @@ class ElementReader {
     store_.append(elements);
   }
 
-  void add_base64(char c, std::size_t at) {
-    constexpr std::string_view kAlphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const std::size_t value = c == '=' ? 0 : kAlphabet.find(c);
-    const bool pads = c == '=';
-    if (value == kAlphabet.npos || (padding_ > 0 && !pads) ||
-        (pads && group_size_ < 2))
-      fail(at, "base64",
-           fmt::format("byte {:#04x}", static_cast<unsigned char>(c)));
-    padding_ += pads;
-    group_ = group_ << 6 | static_cast<std::uint32_t>(value);
-    if (++group_size_ < 4) return;
-    if (padding_ > 0 && (group_ & ((1U << (8 * padding_)) - 1)) != 0)
-      fail(at, "zeros before the padding", "other bits");
-    for (std::uint32_t byte = 0; byte < 3 - padding_; ++byte)
-      buffer_.push_back(static_cast<std::byte>(group_ >> (16 - 8 * byte)));
-    group_ = 0;
-    group_size_ = 0;
-  }
-
   TextStream& text_;
   const JsonTensor& tensor_;
   TensorStore& store_;
@@ -161,9 +163,7 @@ class ElementReader {
   std::size_t bytes_ = 0;          // kept
   std::vector<std::byte> buffer_;  // of what is not yet kept
   std::size_t next_payload_ = 0;
-  std::uint32_t group_ = 0;  // of base64
-  std::uint32_t group_size_ = 0;
-  std::uint32_t padding_ = 0;
+  bool padded_ = false;  // base64 has ended
 };
 
 }  // namespace
