@@ -351,7 +351,7 @@ std::vector<Refused> refused_tensors() {
        "data: expected 2 values, as the shape says, found more"},
       {start + R"("encoding": "base64", "data": "AACAPw=="})",
        "data: expected 2 values, as the shape says, found 1"},
-      {start + R"("encoding": "base64", "data": "AA\/AAAAA")",
+      {start + R"("encoding": "base64", "data": "AA\/AAAA")",
        "data: expected base64, found byte 0x5c"},
       {start + R"("encoding": "base64", "data": "AACAPwAAgD9=")",
        "data: expected base64, found padding that does not fit"},
