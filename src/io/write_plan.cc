@@ -290,10 +290,12 @@ class Planner {
       const auto named = [](const Axis& axis) {
         return axis.kind != AxisKind::kBatch || !axis.name.empty();
       };
+      const bool unnamed =
+          std::none_of(tensor.axes.begin(), tensor.axes.end(), named);
       std::string usual;  // axes without names go without attribute
-      if (std::none_of(tensor.axes.begin(), tensor.axes.end(), named))
-        usual = axes_text(tensor.axes, "").axes;
+      if (unnamed) usual = axes_text(tensor.axes, "").axes;
       put(extra.path, tensor, {.axes = usual});
+      if (unnamed) at(extra.path).dataset->axes.clear();
     }
     for (const auto& [name, value] : extra.attributes)
       set(extra.path, name, value);
