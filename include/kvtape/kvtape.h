@@ -4,6 +4,7 @@
 #include "kvtape/attention.h"
 #include "kvtape/cache.h"
 #include "kvtape/dtype.h"
+#include "kvtape/easydel.h"
 #include "kvtape/error.h"
 #include "kvtape/finding.h"
 #include "kvtape/io.h"

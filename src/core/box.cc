@@ -36,6 +36,31 @@ bool advance(std::vector<std::int64_t>& index, const Box& box,
   return false;
 }
 
+// The same as for_each_row(), of any function.
+template <typename Visit>
+void visit_rows(std::span<const std::int64_t> sizes, const Box& box,
+                const Visit& visit) {
+  // The run: the last axis that is cut, and all whole axes after it.
+  const std::size_t whole = first_whole_axis(sizes, box);
+  const std::size_t outer = whole == 0 ? 0 : whole - 1;
+  std::vector<std::int64_t> stride(sizes.size());
+  std::int64_t step = 1;
+  for (std::size_t axis = sizes.size(); axis-- > 0; step *= sizes[axis])
+    stride[axis] = step;
+  const std::int64_t run = whole == 0 ? step : box.count[outer] * stride[outer];
+  std::int64_t base = whole == 0 ? 0 : box.first[outer] * stride[outer];
+  for (std::size_t axis = 0; axis < outer; ++axis)
+    base += box.first[axis] * stride[axis];
+
+  std::vector<std::int64_t> index(outer, 0);
+  do {
+    std::int64_t at = base;
+    for (std::size_t axis = 0; axis < outer; ++axis)
+      at += index[axis] * stride[axis];
+    visit(at, run);
+  } while (advance(index, box, outer));
+}
+
 }  // namespace
 
 void check_box(const Box& box, std::span<const std::int64_t> sizes,
@@ -60,30 +85,35 @@ void check_box(const Box& box, std::span<const std::int64_t> sizes,
                  .found = std::to_string(bytes) + " bytes"});
 }
 
+void for_each_row(
+    std::span<const std::int64_t> sizes, const Box& box,
+    const std::function<void(std::int64_t, std::int64_t)>& visit) {
+  visit_rows(sizes, box, visit);
+}
+
 void copy_box(const std::byte* data, std::span<const std::int64_t> sizes,
               int bytes_per_element, const Box& box, std::span<std::byte> out) {
   if (out.empty()) return;
-  // The run: the last axis that is cut, and all whole axes after it.
-  const std::size_t whole = first_whole_axis(sizes, box);
-  const std::size_t outer = whole == 0 ? 0 : whole - 1;
-  std::vector<std::int64_t> stride(sizes.size());
-  std::int64_t step = bytes_per_element;
-  for (std::size_t axis = sizes.size(); axis-- > 0; step *= sizes[axis])
-    stride[axis] = step;
-  std::int64_t run = whole == 0 ? step : box.count[outer] * stride[outer];
-  std::int64_t base = whole == 0 ? 0 : box.first[outer] * stride[outer];
-  for (std::size_t axis = 0; axis < outer; ++axis)
-    base += box.first[axis] * stride[axis];
-
-  std::vector<std::int64_t> index(outer, 0);
   std::byte* to = out.data();
-  do {
-    std::int64_t from = base;
-    for (std::size_t axis = 0; axis < outer; ++axis)
-      from += index[axis] * stride[axis];
-    std::memcpy(to, data + from, static_cast<std::size_t>(run));
-    to += run;
-  } while (advance(index, box, outer));
+  visit_rows(sizes, box, [&](std::int64_t first, std::int64_t count) {
+    const std::int64_t bytes = count * bytes_per_element;
+    std::memcpy(to, data + first * bytes_per_element,
+                static_cast<std::size_t>(bytes));
+    to += bytes;
+  });
+}
+
+void paste_box(std::span<const std::byte> data, const Box& box,
+               std::span<const std::int64_t> sizes, int bytes_per_element,
+               std::byte* out) {
+  if (data.empty()) return;
+  const std::byte* from = data.data();
+  visit_rows(sizes, box, [&](std::int64_t first, std::int64_t count) {
+    const std::int64_t bytes = count * bytes_per_element;
+    std::memcpy(out + first * bytes_per_element, from,
+                static_cast<std::size_t>(bytes));
+    from += bytes;
+  });
 }
 
 }  // namespace kvtape

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "kvtape/tensor.h"
@@ -18,5 +19,17 @@ void check_box(const Box& box, std::span<const std::int64_t> sizes,
 /// Requires check_box.
 void copy_box(const std::byte* data, std::span<const std::int64_t> sizes,
               int bytes_per_element, const Box& box, std::span<std::byte> out);
+
+/// Calls `visit` with the first element and the number of elements of every run
+/// of a box that lies together in an array of these sizes, in C order.
+/// Requires check_box, and a box that is not empty.
+void for_each_row(
+    std::span<const std::int64_t> sizes, const Box& box,
+    const std::function<void(std::int64_t, std::int64_t)>& visit);
+
+/// The other way round: packed elements to a box of a packed array.
+void paste_box(std::span<const std::byte> data, const Box& box,
+               std::span<const std::int64_t> sizes, int bytes_per_element,
+               std::byte* out);
 
 }  // namespace kvtape

@@ -5,6 +5,7 @@
 
 #include "core/slab.h"
 #include "kernels/quantized.h"
+#include "kvtape/error.h"
 #include "systems/element.h"
 #include "systems/slab_copy.h"
 
@@ -70,7 +71,62 @@ Tensor quantized_nf4(const Tensor& tensor, const std::vector<float>& data,
   return result;
 }
 
+// All of a source of codes or scales, `count` elements in one run.
+std::vector<std::byte> read_run(const SlabSource& source, std::int64_t count,
+                                int bytes_per_element) {
+  std::vector<std::byte> result(
+      static_cast<std::size_t>(count * bytes_per_element));
+  source.read({.first = {0}, .count = {count}}, result);
+  return result;
+}
+
+std::int64_t block_of(const Tensor& tensor) {
+  return tensor.quantization.scheme == Quantization::Scheme::kInt8
+             ? extent(tensor, AxisKind::kDim)
+             : tensor.quantization.block_size;
+}
+
+void check_counts(const Tensor& tensor, std::int64_t count) {
+  const Quantization& q = tensor.quantization;
+  const bool int8 = q.scheme == Quantization::Scheme::kInt8;
+  const std::int64_t block = block_of(tensor);
+  if (block < 1 || count % block != 0 || q.scale_count != count / block ||
+      q.payload_count != (int8 ? count : count / 2) ||
+      (!int8 && count % 2 != 0))
+    throw Error({.field = "quantization",
+                 .expected = "codes and scales for " + shape_text(tensor),
+                 .found = std::to_string(q.payload_count) + " and " +
+                          std::to_string(q.scale_count)});
+  if (q.scale_dtype != tensor.dtype)
+    throw Error({.field = "scale",
+                 .expected = std::string(name(tensor.dtype)),
+                 .found = std::string(name(q.scale_dtype))});
+}
+
 }  // namespace
+
+void dequantize(const Tensor& tensor, std::span<std::byte> out) {
+  const std::int64_t count = element_count(tensor);
+  check_counts(tensor, count);
+  const Quantization& q = tensor.quantization;
+  const auto codes = read_run(*tensor.source, q.payload_count, 1);
+  const auto scales =
+      read_run(*q.scales, q.scale_count, bytes_per_element(q.scale_dtype));
+  const kernels::Element logical = element_of(tensor.dtype);
+  const std::int64_t block = block_of(tensor);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  if (q.scheme == Quantization::Scheme::kInt8)
+    kernels::dequantize_int8(reinterpret_cast<const std::int8_t*>(codes.data()),
+                             scales.data(), logical, count / block, block,
+                             values.data());
+  else
+    kernels::dequantize_nf4(reinterpret_cast<const std::uint8_t*>(codes.data()),
+                            scales.data(), logical, block, 0, count,
+                            values.data());
+  copy_slab(packed_slab(reinterpret_cast<const std::byte*>(values.data()),
+                        DType::kF32, {1, 1, count}),
+            tensor.dtype, out.data());
+}
 
 Tensor quantized(const Tensor& tensor, Quantization::Scheme scheme,
                  std::int64_t block_size) {

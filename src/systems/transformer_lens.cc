@@ -7,6 +7,7 @@
 
 #include "kvtape/error.h"
 #include "systems/growing.h"
+#include "systems/list_index.h"
 #include "systems/silent.h"
 
 namespace kvtape::transformer_lens {
@@ -105,13 +106,6 @@ void check_mask(const KeyValueCache& cache, const Tensor& mask) {
           "TransformerLens pairs masks and keys of different positions");
 }
 
-std::size_t index_of(std::int64_t index, std::size_t size) {
-  const auto count = static_cast<std::int64_t>(size);
-  if (index < -count || index >= count)
-    throw Error({.field = "entries", .text = "list index out of range"});
-  return static_cast<std::size_t>(index < 0 ? index + count : index);
-}
-
 Tensor empty_past(const Config& cfg, std::int64_t batch_size,
                   std::int64_t heads) {
   return growing_tensor(
@@ -181,11 +175,11 @@ KeyValueCache KeyValueCache::init_cache(const Config& cfg,
 }
 
 KeyValueCacheEntry& KeyValueCache::operator[](std::int64_t index) {
-  return entries[index_of(index, entries.size())];
+  return entries[list_index(index, entries.size())];
 }
 
 const KeyValueCacheEntry& KeyValueCache::operator[](std::int64_t index) const {
-  return entries[index_of(index, entries.size())];
+  return entries[list_index(index, entries.size())];
 }
 
 void KeyValueCache::freeze() {

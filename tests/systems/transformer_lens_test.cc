@@ -232,7 +232,7 @@ TEST_CASE("checked append stops at n_ctx, before the entry is extended") {
 TEST_CASE("indexing is that of a Python list") {
   KeyValueCache cache = small_cache();
   CHECK(&cache[-1] == &cache.entries[1]);
-  CHECK_THROWS_WITH(cache[2], "entries: list index out of range");
+  CHECK_THROWS_WITH(cache[2], "list index out of range");
   CHECK_THROWS_AS(cache[-3], Error);
 }
 
