@@ -15,7 +15,8 @@ class FileSource : public SlabSource {
  public:
   explicit FileSource(std::shared_ptr<const InputFile> input)
       : input_(std::move(input)) {}
-  const InputFile& input() const { return *input_; }
+  /// The file, null where the bytes come from memory.
+  const InputFile* input() const { return input_.get(); }
 
  private:
   std::shared_ptr<const InputFile> input_;

@@ -60,7 +60,7 @@ class AbsentSource final : public FileSource {
   bool has_values() const override { return false; }
   std::span<const std::byte> bytes() const override { return {}; }
   void read(const Box&, std::span<std::byte>) const override {
-    throw Error({.file = input().path(),
+    throw Error({.file = input() == nullptr ? "" : input()->path(),
                  .object = object_,
                  .text = "its values are not in the document",
                  .hint = "dump the cache with its values: kvtape dump FILE "

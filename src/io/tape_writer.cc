@@ -18,7 +18,8 @@ void refuse_input(const WritePlan& plan, const std::string& path) {
     if (!object.dataset) continue;
     const auto* source =
         dynamic_cast<const FileSource*>(object.dataset->source.get());
-    if (source != nullptr && source->input().is(status.st_dev, status.st_ino))
+    if (source != nullptr && source->input() != nullptr &&
+        source->input()->is(status.st_dev, status.st_ino))
       throw Error({.file = path,
                    .text = "is the file that is read",
                    .hint = "write to another name, then rename it"});
