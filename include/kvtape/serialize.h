@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kvtape/cache.h"
+#include "kvtape/easydel.h"
 #include "kvtape/json.h"
 #include "kvtape/replay.h"
 #include "kvtape/tape.h"
@@ -15,7 +16,8 @@
 
 namespace kvtape {
 
-/// Keys keep the order in which they were written.
+/// Keys keep the order in which they were written. <nlohmann/json.hpp> has it
+/// in full.
 using Dict = nlohmann::ordered_json;
 
 /// EasyDeL's record: its twelve fields in its order, None is null.
@@ -29,6 +31,13 @@ Dict to_dict(const LayerCache& layer, Encoding encoding = Encoding::kNumbers);
 Dict to_dict(const Cache& cache, Encoding encoding = Encoding::kNumbers);
 Dict to_dict(const Trace& trace, Encoding encoding = Encoding::kNumbers);
 Dict to_dict(const Tape& tape, Encoding encoding = Encoding::kNumbers);
+/// EasyDeL's classes, with its keys in its order; None is null. Where EasyDeL
+/// prints an array as text stands the tensor of kvtape-json(5), in full.
+Dict to_dict(const easydel::TransformerMetadata& metadata);
+Dict to_dict(const easydel::TransformerCacheView& view,
+             Encoding encoding = Encoding::kNumbers);
+Dict to_dict(const easydel::TransformerCache& cache,
+             Encoding encoding = Encoding::kNumbers);
 /// What the commands print with --json, said of `file`.
 Dict to_dict(const ValidationReport& report, const std::string& file);
 Dict to_dict(const ReplayReport& report, const std::string& file);

@@ -84,6 +84,19 @@ Tape tape_from_part(const char* key, const Dict& part, Keys keys) {
   return tape_from(document_with(key, part), keys);
 }
 
+// EasyDeL's class takes all of its fields; only documents may leave some out.
+void refuse_missing(const Dict& record) {
+  std::string missing;
+  const Dict whole = to_dict(CacheMetadata{});
+  for (const auto& [key, value] : whole.items())
+    if (record.is_object() && !record.contains(key))
+      missing += (missing.empty() ? "" : ", ") + key;
+  if (missing.empty()) return;
+  throw Error({.object = "/metadata",
+               .expected = "all of its twelve fields",
+               .found = "none named " + missing});
+}
+
 // Keys of the objects that are open, so that none stands twice.
 class OpenKeys {
  public:
@@ -157,6 +170,7 @@ Dict to_dict(const Trace& trace, Encoding encoding) {
 
 template <>
 CacheMetadata from_dict(const Dict& dict, Keys keys) {
+  refuse_missing(dict);
   return tape_from_part("metadata", dict, keys).cache.metadata;
 }
 
