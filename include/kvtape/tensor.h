@@ -45,6 +45,7 @@ struct Storage {
   std::string filters;            // "shuffle, deflate", or empty
   std::int64_t stored_bytes = 0;  // in the file, after filters
   std::string digest;             // as the writer recorded it, or empty
+  std::string digested = "";      // what it begins with: "f32[2,3]"
 };
 
 /// Where the bytes of a tensor come from. Elements are little-endian.

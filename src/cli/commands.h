@@ -31,6 +31,7 @@ using Action = std::function<Outcome()>;
 Action declare_info(CLI::App& app);
 Action declare_validate(CLI::App& app);
 Action declare_replay(CLI::App& app);
+Action declare_convert(CLI::App& app);
 Action declare_sample(CLI::App& app);
 
 struct Command {
@@ -45,6 +46,8 @@ inline constexpr std::array kCommands{
     Command{"validate", "Check whether caches are sound", declare_validate},
     Command{"replay", "Play a trace again and compare the outputs",
             declare_replay},
+    Command{"convert", "Write a cache in another form, or a part of it",
+            declare_convert},
     Command{"sample", "Write a cache and a trace to try things on",
             declare_sample},
 };

@@ -39,8 +39,10 @@ void prepare_streams() {
   }
 }
 
-void check_output(const std::string& path, bool force,
-                  const std::vector<std::string>& inputs) {
+namespace {
+
+void refuse_inputs(const std::string& path,
+                   const std::vector<std::string>& inputs) {
   for (const std::string& input : inputs) {
     std::error_code ignored;
     if (std::filesystem::equivalent(path, input, ignored))
@@ -48,6 +50,13 @@ void check_output(const std::string& path, bool force,
                    .text = "is a file that is read",
                    .hint = "write to another name"});
   }
+}
+
+}  // namespace
+
+void check_output(const std::string& path, bool force,
+                  const std::vector<std::string>& inputs) {
+  refuse_inputs(path, inputs);
   const AtomicFile probe(path, force);  // removed again
 }
 
@@ -64,6 +73,25 @@ void write_text(const std::string& path, std::string_view text, bool force) {
   AtomicFile file(path, force);
   file.write(0, std::as_bytes(std::span(text)));
   file.commit();
+}
+
+TextOutput::TextOutput(const std::string& path, bool force,
+                       const std::vector<std::string>& inputs) {
+  if (path == kStandardOutput) return;
+  refuse_inputs(path, inputs);
+  file_ = std::make_unique<AtomicFile>(path, force);
+}
+
+TextOutput::~TextOutput() = default;
+
+void TextOutput::write(std::string_view text) {
+  if (!file_) return write_stdout(text);
+  file_->write(written_, std::as_bytes(std::span(text)));
+  written_ += std::ssize(text);
+}
+
+void TextOutput::commit() {
+  if (file_) file_->commit();
 }
 
 void write_stdout(std::string_view text) {

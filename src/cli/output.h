@@ -1,11 +1,17 @@
 // Standard output, standard error and output files.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kvtape/error.h"
+
+namespace kvtape {
+class AtomicFile;
+}
 
 namespace kvtape::cli {
 
@@ -27,6 +33,24 @@ void check_cache_output(const std::string& path, bool force,
 
 /// Writes a file as a whole. Throws Error.
 void write_text(const std::string& path, std::string_view text, bool force);
+
+/// Text that is written as it comes: to standard output, or to a file that
+/// appears whole or not at all.
+class TextOutput {
+ public:
+  /// Throws Error where check_output() would.
+  TextOutput(const std::string& path, bool force,
+             const std::vector<std::string>& inputs);
+  ~TextOutput();
+
+  /// Each throws Error.
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  std::unique_ptr<AtomicFile> file_;  // none: standard output
+  std::int64_t written_ = 0;
+};
 
 /// Writes all of it. Throws Error when that fails.
 void write_stdout(std::string_view text);

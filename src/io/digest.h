@@ -1,14 +1,44 @@
 // What tells whether a dataset's numbers are still those that were written.
 #pragma once
 
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "io/write_plan.h"
 
 namespace kvtape {
 
-/// "xxh3:" and the XXH3 hash of 128 bits, in hex, of the text "f32[2,3]" (dtype
-/// and sizes) followed by the elements, little-endian, in C order.
-std::string digest_of(const PlannedDataset& dataset);
+/// What a digest begins with: "f32[2,3]", dtype and sizes.
+std::string digest_header(DType dtype, const std::vector<std::int64_t>& sizes);
+
+/// "xxh3:" and the XXH3 hash of 128 bits, in hex, of digest_header() followed
+/// by the elements, little-endian, in C order.
+class Digest {
+ public:
+  explicit Digest(const PlannedDataset& dataset);  // without its elements
+  ~Digest();
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  void add(std::span<const std::byte> elements);
+  std::string text() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Reads the elements; `visit` is given them on the way. Throws Error where the
+/// file that they come from recorded another digest of the same dataset.
+std::string digest_of(
+    const PlannedDataset& dataset,
+    const std::function<void(std::span<const std::byte>)>& visit = {});
+
+/// Whether the file that the elements come from recorded their digest.
+bool has_digest(const PlannedDataset& dataset);
 
 }  // namespace kvtape

@@ -1,6 +1,7 @@
 #include "io/file_source.h"
 
 #include "core/box.h"
+#include "io/digest.h"
 #include "io/filters.h"
 #include "io/regions.h"
 
@@ -33,6 +34,8 @@ Storage storage_of(const StoredObject& object) {
     if (const auto* text = std::get_if<std::string>(&value);
         text != nullptr && name == "digest")
       storage.digest = *text;
+  if (!storage.digest.empty())
+    storage.digested = digest_header(d.dtype, d.sizes);
   return storage;
 }
 

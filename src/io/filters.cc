@@ -82,14 +82,13 @@ std::string undo(const StoredFilter& filter, std::size_t bytes,
 // One sum folded to 16 bits; twice where a carry may be left.
 std::uint32_t fold(std::uint32_t sum) { return (sum & 0xffff) + (sum >> 16); }
 
-bool deflate_smaller(std::span<const std::byte> in,
+bool deflate_smaller(std::span<const std::byte> in, int level,
                      std::vector<std::byte>& out) {
-  constexpr int kLevel = 1;  // higher ones gain 1 % on floats, at 3 x the time
   uLongf got = in.size();
   out.resize(got);
   if (compress2(reinterpret_cast<Bytef*>(out.data()), &got,
                 reinterpret_cast<const Bytef*>(in.data()), in.size(),
-                kLevel) != Z_OK)
+                level) != Z_OK)
     return false;
   out.resize(got);
   return true;
@@ -175,11 +174,12 @@ std::string decode_chunk(const std::vector<StoredFilter>& filters,
   return "";
 }
 
-std::uint32_t encode_chunk(int bytes_per_element, std::vector<std::byte>& chunk,
+std::uint32_t encode_chunk(int bytes_per_element, int level,
+                           std::vector<std::byte>& chunk,
                            std::vector<std::byte>& scratch) {
   scratch.resize(chunk.size());
   shuffle(chunk, static_cast<std::size_t>(bytes_per_element), scratch);
-  const bool smaller = deflate_smaller(scratch, chunk);
+  const bool smaller = deflate_smaller(scratch, level, chunk);
   if (!smaller) chunk = scratch;
   add_checksum(chunk);
   return smaller ? 0 : kDeflateBit;

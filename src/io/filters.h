@@ -23,7 +23,8 @@ std::string decode_chunk(const std::vector<StoredFilter>& filters,
 /// Applies shuffle, deflate and fletcher32 in this order; the result replaces
 /// `chunk`. Returns which filter was skipped, as a bit: deflate, where it
 /// does not make the chunk smaller.
-std::uint32_t encode_chunk(int bytes_per_element, std::vector<std::byte>& chunk,
+std::uint32_t encode_chunk(int bytes_per_element, int level,
+                           std::vector<std::byte>& chunk,
                            std::vector<std::byte>& scratch);
 
 /// HDF5's checksum: 16-bit words, big-endian, sums modulo 65535.

@@ -1,5 +1,5 @@
-// libhdf5 lays the file out in memory; then our code writes the tensors' bytes
-// where it says they belong. Only chunks, which have no place before they are
+// libhdf5 lays the file out in memory; our code writes the tensors' bytes where
+// it says they belong. Only chunks, which have no place before they are
 // deflated, go through libhdf5.
 #include "io/hdf5_writer.h"
 
@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::int64_t kChunkBytes = 1 << 20;  // at most
 constexpr std::int64_t kLeastChunked = 4096;   // smaller ones stay contiguous
-constexpr unsigned kDeflateLevel = 1;
 
 using Sizes = std::vector<std::int64_t>;
 
@@ -38,20 +37,15 @@ Sizes chunk_sizes(Sizes sizes, int bytes_per_element) {
 
 class Hdf5Writer {
  public:
-  Hdf5Writer(AtomicFile& out, bool compress) : compress_(compress) {
+  Hdf5Writer(AtomicFile& out, const WriteOptions& options) : options_(options) {
     state_.out = &out;
   }
 
   void run(const WritePlan& plan) {
+    for (const auto& [path, object] : plan)
+      if (object.dataset) total_ += bytes_of(*object.dataset);
     lay_out(plan);
     write_layout(state_);
-    for (const auto& [offset, dataset] : contiguous_) {
-      std::int64_t at = offset;
-      stream(*dataset, [&](std::span<const std::byte> bytes) {
-        state_.out->write(at, bytes);
-        at += std::ssize(bytes);
-      });
-    }
   }
 
  private:
@@ -72,7 +66,9 @@ class Hdf5Writer {
       put(path, object);
     } catch (const Error& error) {
       ErrorParts parts = error.parts();
-      if (parts.object.empty() && parts.file.empty()) parts.object = path;
+      // A failing output file has a name and no field.
+      if (parts.object.empty() && (parts.file.empty() || !parts.field.empty()))
+        parts.object = path;
       throw Error(std::move(parts));
     }
   }
@@ -89,7 +85,8 @@ class Hdf5Writer {
     for (const auto& [name, value] : object.attributes)
       write_attribute(handle.get(), name, value);
     if (object.dataset)
-      write_attribute(handle.get(), "digest", digest_of(*object.dataset));
+      write_attribute(handle.get(), "digest",
+                      write_elements(*object.dataset, handle.get()));
   }
 
   Handle root() {
@@ -105,7 +102,7 @@ class Hdf5Writer {
   }
 
   Handle dataset(const std::string& path, const PlannedDataset& planned) {
-    const bool chunked = compress_ && !planned.sizes.empty() &&
+    const bool chunked = options_.compress && !planned.sizes.empty() &&
                          bytes_of(planned) >= kLeastChunked;
     const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_obj_track_times(creation.get(), false);
@@ -117,10 +114,7 @@ class Hdf5Writer {
       H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
     Handle result = create(path, planned, creation.get());
     if (!result) fail();
-    if (chunked)
-      write_chunks(result.get(), planned, chunk);
-    else if (bytes_of(planned) > 0)
-      place(result.get(), planned);
+    if (chunked) write_chunks(result.get(), planned, chunk);
     return result;
   }
 
@@ -139,22 +133,34 @@ class Hdf5Writer {
             H5Dclose};
   }
 
-  void place(hid_t id, const PlannedDataset& planned) {
+  // Those of a contiguous dataset go to where libhdf5 has put it, chunks have
+  // gone already. Returns the digest: the elements are read once for both.
+  std::string write_elements(const PlannedDataset& planned, hid_t id) {
     const haddr_t offset = H5Dget_offset(id);
-    if (offset == HADDR_UNDEF) fail();
-    contiguous_.emplace_back(static_cast<std::int64_t>(offset), &planned);
+    if (offset == HADDR_UNDEF) return digest_of(planned);
+    auto at = static_cast<std::int64_t>(offset);
+    return digest_of(planned, [&](std::span<const std::byte> bytes) {
+      state_.out->write(at, bytes);
+      at += std::ssize(bytes);
+      tell_progress(std::ssize(bytes));
+    });
+  }
+
+  void tell_progress(std::int64_t bytes) {
+    done_ += bytes;
+    if (options_.progress) options_.progress(done_, total_);
   }
 
   // ---- compressed datasets
 
-  static Sizes set_chunks(hid_t creation, const PlannedDataset& planned) {
+  Sizes set_chunks(hid_t creation, const PlannedDataset& planned) const {
     const Sizes chunk =
         chunk_sizes(planned.sizes, bytes_per_element(planned.dtype));
     const std::vector<hsize_t> sizes(chunk.begin(), chunk.end());
     H5Pset_chunk(creation, static_cast<int>(sizes.size()), sizes.data());
     // The order of encode_chunk().
     H5Pset_shuffle(creation);
-    H5Pset_deflate(creation, kDeflateLevel);
+    H5Pset_deflate(creation, static_cast<unsigned>(options_.level));
     H5Pset_fletcher32(creation);
     return chunk;
   }
@@ -167,6 +173,7 @@ class Hdf5Writer {
       for (std::size_t axis = 0; axis < chunk.size(); ++axis)
         box.first[axis] *= chunk[axis];
       fill(planned, box);
+      tell_progress(std::ssize(slab_));
       write_chunk(id, bytes_per_element(planned.dtype), box.first);
     });
   }
@@ -222,7 +229,7 @@ class Hdf5Writer {
 
   void write_chunk(hid_t id, int bytes_per_element, const Sizes& origin) {
     const std::uint32_t skipped =
-        encode_chunk(bytes_per_element, chunk_, slab_);
+        encode_chunk(bytes_per_element, options_.level, chunk_, slab_);
     const std::vector<hsize_t> at(origin.begin(), origin.end());
     state_.streams = true;
     const herr_t done = H5Dwrite_chunk(id, H5P_DEFAULT, skipped, at.data(),
@@ -232,18 +239,20 @@ class Hdf5Writer {
     if (done < 0) fail();
   }
 
-  bool compress_;
+  const WriteOptions& options_;
   LayoutState state_;
   DrivenFile file_;
-  std::vector<std::pair<std::int64_t, const PlannedDataset*>> contiguous_;
+  std::int64_t done_ = 0;  // bytes of tensors
+  std::int64_t total_ = 0;
   std::vector<std::byte> chunk_;
   std::vector<std::byte> slab_;
 };
 
 }  // namespace
 
-void write_hdf5(const WritePlan& plan, AtomicFile& out, bool compress) {
-  Hdf5Writer(out, compress).run(plan);
+void write_hdf5(const WritePlan& plan, AtomicFile& out,
+                const WriteOptions& options) {
+  Hdf5Writer(out, options).run(plan);
 }
 
 }  // namespace kvtape

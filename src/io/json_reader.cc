@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/box.h"
+#include "io/digest.h"
 #include "io/fields.h"
 #include "io/file_source.h"
 #include "io/json_objects.h"
@@ -114,6 +115,9 @@ class JsonSources final : public Sources {
       if (const auto* text = std::get_if<std::string>(&value);
           text != nullptr && name == "digest")
         storage.digest = *text;
+    if (!storage.digest.empty())
+      storage.digested =
+          digest_header(stored.dataset->dtype, stored.dataset->sizes);
     if (!has_values(elements.encoding)) {
       storage.layout = "absent";
       return std::make_shared<AbsentSource>(input_, stored.path, storage);

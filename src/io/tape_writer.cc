@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "io/atomic_file.h"
+#include "io/digest.h"
 #include "io/file_source.h"
 #include "io/hdf5_writer.h"
 #include "kvtape/error.h"
@@ -26,7 +27,36 @@ void refuse_input(const WritePlan& plan, const std::string& path) {
   }
 }
 
+template <typename Visit>
+std::int64_t for_each_digest(const Tape& tape, const Visit& visit) {
+  std::int64_t count = 0;
+  for (const auto& [path, object] : plan_of(tape)) {
+    if (!object.dataset || !has_digest(*object.dataset)) continue;
+    visit(path, *object.dataset);
+    ++count;
+  }
+  return count;
+}
+
 }  // namespace
+
+std::int64_t check_digests(const Tape& tape) {
+  return for_each_digest(
+      tape, [](const std::string& path, const PlannedDataset& dataset) {
+        try {
+          digest_of(dataset);
+        } catch (const Error& error) {
+          ErrorParts parts = error.parts();
+          if (parts.object.empty()) parts.object = path;
+          throw Error(std::move(parts));
+        }
+      });
+}
+
+std::int64_t count_digests(const Tape& tape) {
+  return for_each_digest(tape,
+                         [](const std::string&, const PlannedDataset&) {});
+}
 
 void write_tape(const Tape& tape, const std::string& path,
                 const WriteOptions& options) {
@@ -34,7 +64,7 @@ void write_tape(const Tape& tape, const std::string& path,
     const WritePlan plan = plan_of(tape);
     refuse_input(plan, path);
     AtomicFile out(path, options.force);
-    write_hdf5(plan, out, options.compress);
+    write_hdf5(plan, out, options);
     out.commit();
   } catch (const Error& error) {
     throw error.in_file(path);

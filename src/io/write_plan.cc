@@ -345,7 +345,10 @@ void stream(const PlannedDataset& dataset,
       throw Error({.field = "bytes",
                    .expected = std::to_string(total * size),
                    .found = std::to_string(bytes.size())});
-    return visit(bytes);
+    constexpr std::size_t kPiece = 1 << 20;  // stays in a cache meanwhile
+    for (std::size_t at = 0; at < bytes.size(); at += kPiece)
+      visit(bytes.subspan(at, std::min(kPiece, bytes.size() - at)));
+    return;
   }
   std::vector<std::byte> slab;
   for (std::int64_t at = 0; at < total;) {

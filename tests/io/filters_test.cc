@@ -34,7 +34,7 @@ TEST_CASE("encoded chunks decode to themselves") {
       chunk[i] = static_cast<std::byte>(i * i * step >> 11);
     auto stored = chunk;
     std::vector<std::byte> scratch;
-    const auto skipped = encode_chunk(4, stored, scratch);
+    const auto skipped = encode_chunk(4, 1, stored, scratch);
     std::vector<std::byte> again(chunk.size());
     CHECK(decode_chunk(filters, skipped, stored, scratch, again).empty());
     CHECK(again == chunk);

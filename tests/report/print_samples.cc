@@ -24,6 +24,10 @@ std::string sample(std::string_view name) {
   if (name == "replay-fine") {
     return replay_json(samples::replay(2, 3, -1), "fine.h5");
   }
+  if (name == "convert") return convert_json(samples::conversion());
+  if (name == "convert-lossy") {
+    return convert_json(samples::lossy_conversion());
+  }
   return "";
 }
 

@@ -181,6 +181,41 @@ void add_step(ReplayReport& report, int step, bool failing) {
 
 }  // namespace
 
+ConvertReport conversion() {
+  return {.input = "run.h5",
+          .output = "run.json",
+          .format = "JSON",
+          .input_bytes = 12'600'000,
+          .output_bytes = 31'400'000,
+          .layers = 3,
+          .from_dtypes = "f16",
+          .to_dtypes = "f16",
+          .digests = 14};
+}
+
+ConvertReport lossy_conversion() {
+  ConvertReport report = conversion();
+  report.output = hostile_name();
+  report.from_dtypes = "8bit of bf16, f32";
+  report.select = "row=0";
+  report.axes = "batch,head,position,dim";
+  report.left_out = {"/trace/operations", "/notes"};
+  report.rounding = {
+      .tensors = 6,
+      .values = 1'234'567,
+      .changed = 1'200'000,
+      .infinite = 2,
+      .zero = 3,
+      .largest = 0.25,
+      .largest_at =
+          RoundedElement{"/layers/1/key", {0, 3, 1, 2}, 1000.25, 1000.0},
+      .infinite_at = RoundedElement{"/layers/2/value",
+                                    {1, 0, 0, 5},
+                                    1e6,
+                                    std::numeric_limits<double>::infinity()}};
+  return report;
+}
+
 std::string hostile_name() { return "a\x1b[2J\xe2\x80\xae\xff\"<&\n"; }
 
 NamedTape tape() {

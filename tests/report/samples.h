@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kvtape/replay.h"
+#include "report/convert.h"
 #include "report/info.h"
 #include "report/validation.h"
 
@@ -24,6 +25,10 @@ ReplayReport replay(int layers, int steps, int failing_step);
 
 /// All that can be wrong with a replay at once.
 ReplayReport troubled_replay();
+
+/// HDF5 to HDF5, nothing lost; and everything lost that can be.
+ConvertReport conversion();
+ConvertReport lossy_conversion();
 
 /// A name with an escape sequence, a mark of direction and an invalid byte.
 std::string hostile_name();
