@@ -86,8 +86,8 @@ Scan avx2_scan(const std::byte* data, Element element, std::int64_t count);
 void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
                  const float* query, std::int64_t rows, float* scores,
                  float* scratch);
-void avx2_values(const Rows& value, Slots slots, std::int64_t dim,
-                 const float* weights, std::int64_t rows, float* out,
-                 float* scratch);
+void avx2_values(const Rows& value, Slots slots, std::int64_t last,
+                 std::int64_t dim, const float* weights, std::int64_t rows,
+                 const Sums& sums, float* scratch);
 
 }  // namespace kvtape::kernels

@@ -7,10 +7,6 @@
 namespace kvtape::kernels {
 namespace {
 
-// From this many rows on, packing a block of keys costs less than widening
-// them again for every few rows.
-constexpr std::int64_t kPackRows = 12;
-
 // Keys are asked for this many slots ahead.
 constexpr std::int64_t kAhead = 32;
 
@@ -239,7 +235,7 @@ void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
                         .stride = stride,
                         .dim = stride - kLanes,
                         .scores = scores};
-  if (rows < kPackRows && avx2_in_place(key, dim))
+  if (rows < kFewRows && avx2_in_place(key, dim))
     return score_in_place(key, slots, rows, queries);
   for (std::int64_t begin = slots.begin; begin < slots.end; begin += kBlock) {
     const Slots block{.begin = begin,

@@ -9,10 +9,6 @@
 namespace kvtape::kernels {
 namespace {
 
-// From this many rows on, packing a block of values costs less than widening
-// them again for every few rows.
-constexpr std::int64_t kPackRows = 12;
-
 // Slots whose values go through the registers before the next dims do.
 constexpr std::int64_t kSlotsAtOnce = 16;
 
@@ -111,20 +107,21 @@ KVTAPE_AVX2 void add(const float* from, std::int64_t count, float* to) {
                                            _mm256_loadu_ps(from + i)));
 }
 
-// A block of values, [slot, dim] with dims side by side and in whole lanes.
+// Values of a block or of a part of it, [slot, dim] with dims side by side and
+// in whole lanes.
 struct Block {
   const std::byte* data = nullptr;
   Element element = Element::kF32;
   std::int64_t slot_bytes = 0;
   std::int64_t slots = 0;
   std::int64_t dims = 0;
+
+  std::int64_t stride() const { return dims + kLanes; }  // of sums
 };
 
-// out += one chain over the block for each of up to kMostRows rows.
+// Continues the chains of up to kMostRows rows.
 void add_chains(const Block& block, const float* weights, std::int64_t rows,
-                float* out, float* chains) {
-  const std::int64_t stride = block.dims + kLanes;
-  std::fill(chains, chains + rows * stride, 0.0F);
+                float* chains) {
   for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
     Prefetcher next(block.data + (slot + kSlotsAtOnce) * block.slot_bytes,
                     block.dims * bytes_of(block.element), block.slot_bytes,
@@ -134,7 +131,7 @@ void add_chains(const Block& block, const float* weights, std::int64_t rows,
                     .slots = std::min(kSlotsAtOnce, block.slots - slot),
                     .weights = weights + slot,
                     .chains = chains,
-                    .stride = stride,
+                    .stride = block.stride(),
                     .next = &next};
     if (block.element == Element::kF32)
       some_rows<Element::kF32>(rows, tile, block.dims);
@@ -143,8 +140,6 @@ void add_chains(const Block& block, const float* weights, std::int64_t rows,
     else
       some_rows<Element::kBF16>(rows, tile, block.dims);
   }
-  for (std::int64_t row = 0; row < rows; ++row)
-    add(chains + row * stride, block.dims, out + row * stride);
 }
 
 // How many of `slots` weights of `rows` rows are +0, that is dead.
@@ -292,13 +287,13 @@ void add_packed(const Block& block, std::span<const RowTile> tiles,
     }
 }
 
-// A dead slot's weight of +0 leaves every sum as it is unless the value is
-// not finite: such blocks go row by row over a cleaned copy.
-// scratch: chains [kMostRows, stride], copy [kBlock, stride].
-void add_block(const Block& block, Where where, const float* weights,
-               std::int64_t rows, float* out, float* scratch) {
-  const std::int64_t stride = block.dims + kLanes;
-  float* copy = scratch + kMostRows * stride;
+// Continues the chains; of a whole packed block the sums stay in registers and
+// go to `out`. A dead slot's weight of +0 leaves every sum as it is unless the
+// value is not finite: such blocks go row by row over a cleaned copy.
+// copy: [kBlock, stride].
+void add_block(const Block& block, bool whole_packed, const float* weights,
+               std::int64_t rows, const Sums& sums, float* copy) {
+  const std::int64_t stride = block.stride();
   std::array<RowTile, 16> tiles;
   std::size_t waiting = 0;
   bool checked = false;
@@ -314,44 +309,63 @@ void add_block(const Block& block, Where where, const float* weights,
     }
     if (dead != 0 && !finite) {
       count = 1;
-      add_chains(without_dead(block, p, copy), p, 1, out + row * stride,
-                 scratch);
-    } else if (where == Where::kInPlace) {
-      add_chains(block, p, count, out + row * stride, scratch);
+      const Block cleaned = without_dead(block, p, copy);
+      if (whole_packed)
+        add_packed(cleaned, std::array{RowTile{0, 1}}, p,
+                   sums.out + row * stride);
+      else
+        add_chains(cleaned, p, 1, sums.chains + row * stride);
+    } else if (!whole_packed) {
+      add_chains(block, p, count, sums.chains + row * stride);
     } else {
       if (waiting == tiles.size()) {
-        add_packed(block, tiles, weights, out);
+        add_packed(block, tiles, weights, sums.out);
         waiting = 0;
       }
       tiles[waiting++] = {.first = row, .count = count};
     }
   }
-  add_packed(block, std::span(tiles).first(waiting), weights, out);
+  add_packed(block, std::span(tiles).first(waiting), weights, sums.out);
+}
+
+Block packed_block(const Rows& value, Slots slots, std::int64_t dim,
+                   float* out) {
+  avx2_pack(value, slots.begin, slots.end, dim, out);
+  const std::int64_t stride = packed_stride(dim);
+  return {.data = reinterpret_cast<const std::byte*>(out),
+          .slot_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
+          .slots = slots.end - slots.begin,
+          .dims = stride - kLanes};
+}
+
+Block block_in_place(const Rows& value, Slots slots, std::int64_t dim) {
+  const std::int64_t bytes = value.slot_stride * bytes_of(value.element);
+  return {.data = value.data + slots.begin * bytes,
+          .element = value.element,
+          .slot_bytes = bytes,
+          .slots = slots.end - slots.begin,
+          .dims = dim};
 }
 
 }  // namespace
 
-void avx2_values(const Rows& value, Slots slots, std::int64_t dim,
-                 const float* weights, std::int64_t rows, float* out,
-                 float* scratch) {
+void avx2_values(const Rows& value, Slots slots, std::int64_t last,
+                 std::int64_t dim, const float* weights, std::int64_t rows,
+                 const Sums& sums, float* scratch) {
   const std::int64_t stride = packed_stride(dim);
-  const bool in_place = rows < kPackRows && avx2_in_place(value, dim);
-  const std::int64_t value_bytes = value.slot_stride * bytes_of(value.element);
-  float* spare = scratch + kBlock * stride;
-  for (std::int64_t begin = slots.begin; begin < slots.end; begin += kBlock) {
-    Block block{.data = value.data + begin * value_bytes,
-                .element = value.element,
-                .slot_bytes = value_bytes,
-                .slots = std::min(kBlock, slots.end - begin),
-                .dims = stride - kLanes};
-    if (!in_place) {
-      avx2_pack(value, begin, begin + block.slots, dim, scratch);
-      block.data = reinterpret_cast<const std::byte*>(scratch);
-      block.element = Element::kF32;
-      block.slot_bytes = stride * static_cast<std::int64_t>(sizeof(float));
-    }
-    add_block(block, in_place ? Where::kInPlace : Where::kPacked,
-              weights + begin, rows, out, spare);
+  const bool in_place = rows < kFewRows && avx2_in_place(value, dim);
+  float* copy = scratch + kBlock * stride;
+  for (Slots part = slots; part.begin < slots.end; part.begin = part.end) {
+    part.end = std::min((part.begin / kBlock + 1) * kBlock, slots.end);
+    const bool begins = part.begin % kBlock == 0;
+    const bool ends = part.end % kBlock == 0 || part.end == last;
+    const bool whole_packed = !in_place && begins && ends;
+    const Block block = in_place ? block_in_place(value, part, dim)
+                                 : packed_block(value, part, dim, scratch);
+    if (begins && !whole_packed)
+      std::fill(sums.chains, sums.chains + rows * stride, 0.0F);
+    add_block(block, whole_packed, weights + part.begin, rows, sums, copy);
+    if (ends && !whole_packed) add(sums.chains, rows * stride, sums.out);
   }
 }
 

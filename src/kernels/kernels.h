@@ -38,14 +38,17 @@ constexpr std::int64_t packed_stride(std::int64_t dim) {
   return (dim + kLanes - 1) / kLanes * kLanes + kLanes;
 }
 
+/// Fewer rows than these are computed on keys and values as they lie; for more
+/// it costs less to pack a block first.
+inline constexpr std::int64_t kFewRows = 12;
+
 /// Floats of scratch that scores() and values() want for rows of `dim`: two
-/// packed blocks and a few rows.
+/// packed blocks.
 constexpr std::int64_t scratch_floats(std::int64_t dim) {
-  return (2 * kBlock + kLanes) * packed_stride(dim);
+  return 2 * kBlock * packed_stride(dim);
 }
 
-/// Slots [begin, end) of a span; begin is a multiple of kLanes, for values of
-/// kBlock.
+/// Slots [begin, end) of a span; begin is a multiple of kLanes.
 struct Slots {
   std::int64_t begin = 0;
   std::int64_t end = 0;
@@ -75,6 +78,12 @@ struct Scan {
   friend bool operator==(const Scan&, const Scan&) = default;
 };
 
+/// Weighted sums of values, [row, packed_stride(dim)] each.
+struct Sums {
+  float* out = nullptr;     // of whole blocks
+  float* chains = nullptr;  // of the block that is being added up
+};
+
 /// The one NaN that finish() writes.
 inline constexpr std::uint32_t kNaNBits = 0x7fc00000;
 
@@ -98,12 +107,14 @@ struct Kernels {
   SoftmaxSum (*softmax)(float* scores, Slots slots, const Visible& visible,
                         float cap);
 
-  /// Adds to out the weighted sums of values, block by block. A value whose
-  /// weight is +0 is not looked at.
-  /// weights: [row, kScoreStride]; out: [row, packed_stride(dim)].
-  void (*values)(const Rows& value, Slots slots, std::int64_t dim,
-                 const float* weights, std::int64_t rows, float* out,
-                 float* scratch);
+  /// Adds to sums.out the weighted sums of values, block by block. A value
+  /// whose weight is +0 is not looked at. A call may take part of a block:
+  /// chains begin where slots.begin is a multiple of kBlock, and are added
+  /// where slots.end is one or is `last`, the end of all slots of the span.
+  /// weights: [row, kScoreStride].
+  void (*values)(const Rows& value, Slots slots, std::int64_t last,
+                 std::int64_t dim, const float* weights, std::int64_t rows,
+                 const Sums& sums, float* scratch);
 
   /// Adds a span's sum (not 0) and values [dim] to the total of those before.
   void (*merge)(const SoftmaxSum& span, const float* values, std::int64_t dim,

@@ -123,35 +123,39 @@ KVTAPE_CLONED SoftmaxSum softmax(float* scores, Slots slots,
   return {.max = max, .sum = fold(lanes)};
 }
 
-// out[d] += one chain over the block's live slots.
+// Continues the chain of one row over live slots.
 // values: [slot, packed_stride(dim)], weights: [slot].
-[[gnu::always_inline]] inline void add_block(const float* values,
-                                             const float* weights,
-                                             std::int64_t slots,
-                                             std::int64_t dim, float* out,
-                                             float* chain) {
+[[gnu::always_inline]] inline void continue_chain(const float* values,
+                                                  const float* weights,
+                                                  std::int64_t slots,
+                                                  std::int64_t dim,
+                                                  float* chain) {
   const std::int64_t stride = packed_stride(dim);
-  std::fill(chain, chain + dim, 0.0F);
   for (std::int64_t slot = 0; slot < slots; ++slot) {
     const float p = weights[slot];
     if (p == 0) continue;
     for (std::int64_t d = 0; d < dim; ++d)
       chain[d] = std::fma(p, values[slot * stride + d], chain[d]);
   }
-  for (std::int64_t d = 0; d < dim; ++d) out[d] += chain[d];
 }
 
-KVTAPE_CLONED void values(const Rows& value, Slots slots, std::int64_t dim,
-                          const float* weights, std::int64_t rows, float* out,
-                          float* scratch) {
+KVTAPE_CLONED void values(const Rows& value, Slots slots, std::int64_t last,
+                          std::int64_t dim, const float* weights,
+                          std::int64_t rows, const Sums& sums, float* scratch) {
   const std::int64_t stride = packed_stride(dim);
-  float* chain = scratch + kBlock * stride;
-  for (std::int64_t begin = slots.begin; begin < slots.end; begin += kBlock) {
-    const std::int64_t end = std::min(begin + kBlock, slots.end);
+  for (std::int64_t begin = slots.begin, end = begin; begin < slots.end;
+       begin = end) {
+    end = std::min((begin / kBlock + 1) * kBlock, slots.end);
     pack(value, begin, end, dim, scratch);
-    for (std::int64_t row = 0; row < rows; ++row)
-      add_block(scratch, weights + row * kScoreStride + begin, end - begin, dim,
-                out + row * stride, chain);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* chain = sums.chains + row * stride;
+      float* out = sums.out + row * stride;
+      if (begin % kBlock == 0) std::fill(chain, chain + dim, 0.0F);
+      continue_chain(scratch, weights + row * kScoreStride + begin, end - begin,
+                     dim, chain);
+      if (end % kBlock != 0 && end != last) continue;
+      for (std::int64_t d = 0; d < dim; ++d) out[d] += chain[d];
+    }
   }
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 using kernels::kBlock;
 using kernels::Kernels;
+using kernels::kFewRows;
 using kernels::kLanes;
 using kernels::kScoreStride;
 using kernels::kSpan;
@@ -252,17 +253,22 @@ void score_keys(const Chunk& chunk, const SlabView& key, Slots slots,
 }
 
 void add_values(const Chunk& chunk, const SlabView& value, std::int64_t span,
-                Slots slots, const Group& group, std::int64_t first_row,
-                const float* weights, float* scratch) {
+                Slots slots, std::int64_t end, const Group& group,
+                std::int64_t first_row, const float* weights, float* scratch) {
+  const std::int64_t stride = packed_stride(chunk.problem.value_dim);
+  float* chains = scratch;
+  float* spare = scratch + chunk.rows * stride;
   for_each_group(chunk.work.heads, group.begin, group.end, &Head::value,
                  [&](const Group& part) {
                    const std::int64_t row = part.begin * chunk.tokens;
                    chunk.kernels.values(
-                       rows_of(value, part.shared), slots,
+                       rows_of(value, part.shared), slots, end,
                        chunk.problem.value_dim,
                        weights + (row - first_row) * kScoreStride,
                        (part.end - part.begin) * chunk.tokens,
-                       chunk.partial(span, row), scratch);
+                       {.out = chunk.partial(span, row),
+                        .chains = chains + (row - first_row) * stride},
+                       spare);
                  });
 }
 
@@ -297,9 +303,13 @@ void do_span(const Chunk& chunk, std::int64_t span,
     chunk.sum(span, row) =
         weigh(chunk, span, slots, row, scores + (row - first) * kScoreStride);
   std::fill(chunk.partial(span, first), chunk.partial(span, last), 0.0F);
-  walk(slots, groups, kBlock, [&](Slots part, const Group& group) {
-    add_values(chunk, page.value, span, part, group, first, scores, spare);
-  });
+  const Group& front = groups.front();
+  const bool few = (front.end - front.begin) * chunk.tokens < kFewRows;
+  walk(slots, groups, few ? kLanes : kBlock,
+       [&](Slots part, const Group& group) {
+         add_values(chunk, page.value, span, part, slots.end, group, first,
+                    scores, spare);
+       });
 }
 
 void write_masked(const Chunk& chunk, std::int64_t dim, float* out) {
@@ -349,7 +359,7 @@ void do_spans(const Chunk& chunk, ThreadPool& pool) {
       std::clamp<std::int64_t>(kTaskWork / work, 1, chunk.spans);
   const std::int64_t runs = ceil_div(chunk.spans, run);
   const std::int64_t scratch_floats =
-      chunk.rows * kScoreStride +
+      chunk.rows * (kScoreStride + packed_stride(problem.value_dim)) +
       kernels::scratch_floats(std::max(problem.key_dim, problem.value_dim));
   pool.run(runs * ceil_div(groups, together),
            [&](std::int64_t task, int /*worker*/) {

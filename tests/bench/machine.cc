@@ -54,8 +54,8 @@ void read_keys(const Rows& key, Slots slots, std::int64_t dim, const float*,
   read_rows(key, slots, dim);
 }
 
-void read_values(const Rows& value, Slots slots, std::int64_t dim, const float*,
-                 std::int64_t, float*, float*) {
+void read_values(const Rows& value, Slots slots, std::int64_t, std::int64_t dim,
+                 const float*, std::int64_t, const kernels::Sums&, float*) {
   read_rows(value, slots, dim);
 }
 
