@@ -23,9 +23,8 @@ void copy_box(const std::byte* data, std::span<const std::int64_t> sizes,
 /// Calls `visit` with the first element and the number of elements of every run
 /// of a box that lies together in an array of these sizes, in C order.
 /// Requires check_box, and a box that is not empty.
-void for_each_row(
-    std::span<const std::int64_t> sizes, const Box& box,
-    const std::function<void(std::int64_t, std::int64_t)>& visit);
+void for_each_row(std::span<const std::int64_t> sizes, const Box& box,
+                  const std::function<void(std::int64_t, std::int64_t)>& visit);
 
 /// The other way round: packed elements to a box of a packed array.
 void paste_box(std::span<const std::byte> data, const Box& box,

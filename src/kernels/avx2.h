@@ -33,36 +33,33 @@ KVTAPE_AVX2_INLINE __m256 load8(const std::byte* at) {
   }
 }
 
-/// Asks for rows that will be wanted soon, line after line: memory is read
+/// Asks for memory that will be wanted soon, line after line: it is read
 /// fastest in order, whatever order the work on what is there already takes.
 class Prefetcher {
  public:
   Prefetcher() = default;
-  /// `rows` rows of `row_bytes`, `stride` bytes apart.
-  Prefetcher(const std::byte* at, std::int64_t row_bytes, std::int64_t stride,
-             std::int64_t rows)
-      : at_(reinterpret_cast<const char*>(at)),
-        row_bytes_(stride == row_bytes ? rows * row_bytes : row_bytes),
-        stride_(stride),
-        rows_(stride == row_bytes ? 1 : rows) {}
+  explicit Prefetcher(const Ahead& ahead)
+      : at_(reinterpret_cast<const char*>(ahead.data)), bytes_(ahead.bytes) {}
 
-  KVTAPE_AVX2_INLINE void next() {
-    if (rows_ == 0) return;
-    constexpr std::int64_t kLine = 64;
-    _mm_prefetch(at_ + offset_, _MM_HINT_T1);
-    offset_ += kLine;
-    if (offset_ < row_bytes_) return;
-    offset_ = 0;
-    at_ += stride_;
-    --rows_;
+  /// To be called for every eight elements that are loaded, number `i` of a
+  /// row: asks for as many bytes.
+  template <Element kElement>
+  KVTAPE_AVX2_INLINE void next(std::int64_t i) {
+    if (i % (kLine / bytes_of(kElement)) == 0) line();
+  }
+
+  KVTAPE_AVX2_INLINE void line() {
+    if (bytes_ <= 0) return;
+    _mm_prefetch(at_, _MM_HINT_T1);
+    at_ += kLine;
+    bytes_ -= kLine;
   }
 
  private:
+  static constexpr std::int64_t kLine = 64;
+
   const char* at_ = nullptr;
-  std::int64_t row_bytes_ = 0;
-  std::int64_t stride_ = 0;
-  std::int64_t rows_ = 0;
-  std::int64_t offset_ = 0;
+  std::int64_t bytes_ = 0;
 };
 
 /// Where keys and values are read: where they lie, in the order in which memory

@@ -7,9 +7,6 @@
 namespace kvtape::kernels {
 namespace {
 
-// Keys are asked for this many slots ahead.
-constexpr std::int64_t kAhead = 32;
-
 constexpr std::size_t kKeysAtOnce = 8;
 
 // Packed keys that all rows see before the next ones: 16 KiB of dim 128.
@@ -85,19 +82,17 @@ KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
   }
 }
 
-// sums[row * kKeys + key] of kRows queries and kKeys keys. Several keys at a
-// time are not read in order: then the next ones are asked for in order.
+// sums[row * kKeys + key] of kRows queries and kKeys keys.
 template <Element kElement, Where kWhere, std::size_t kRows, std::size_t kKeys>
 KVTAPE_AVX2_INLINE void dot_tile(const std::byte* const* keys,
                                  const Queries& queries, Prefetcher& next,
                                  __m256* sums) {
-  constexpr std::size_t kLines =
-      (kKeys * kLanes * bytes_of(kElement) + 63) / 64;
 #pragma GCC unroll 12
   for (std::size_t i = 0; i < kRows * kKeys; ++i) sums[i] = _mm256_setzero_ps();
   for (std::int64_t d = 0; d < queries.dim; d += kLanes) {
-    if constexpr (kWhere == Where::kInPlace && kKeys > 1)
-      for (std::size_t line = 0; line < kLines; ++line) next.next();
+    if constexpr (kWhere == Where::kInPlace)
+#pragma GCC unroll 4
+      for (std::size_t key = 0; key < kKeys; ++key) next.next<kElement>(d);
     add_products<kElement, kRows, kKeys>(keys, queries, d, sums);
   }
 }
@@ -167,6 +162,7 @@ struct Keys {
   const std::byte* first = nullptr;
   std::int64_t stride_bytes = 0;
   Slots slots;
+  Ahead ahead;
 };
 
 // Scores of a few rows and the keys of slots [begin, end), eight at a time.
@@ -193,9 +189,7 @@ void score_rows(const Keys& keys, std::int64_t rows, const Queries& queries) {
   const Slots slots = keys.slots;
   for (std::int64_t slot = slots.begin; slot < slots.end; slot += kRun) {
     const Slots run{.begin = slot, .end = std::min(slot + kRun, slots.end)};
-    Prefetcher next(
-        keys.first + (slot - slots.begin + kAhead) * keys.stride_bytes,
-        queries.dim * bytes_of(kElement), keys.stride_bytes, kRun);
+    Prefetcher next(keys.ahead.share(slots, run));
     for (std::int64_t row = 0, count = 0; row < rows; row += count) {
       count = next_rows<kWhere>(rows - row);
       Queries part = queries;
@@ -211,7 +205,8 @@ void score_in_place(const Rows& key, Slots slots, std::int64_t rows,
   const std::int64_t stride = key.slot_stride * bytes_of(key.element);
   const Keys keys{.first = key.data + slots.begin * stride,
                   .stride_bytes = stride,
-                  .slots = slots};
+                  .slots = slots,
+                  .ahead = key.ahead};
   if (key.element == Element::kF32)
     score_rows<Element::kF32, Where::kInPlace>(keys, rows, queries);
   else if (key.element == Element::kF16)

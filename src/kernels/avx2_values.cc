@@ -22,14 +22,13 @@ struct Tile {
   const float* weights = nullptr;  // [row, kScoreStride]
   float* chains = nullptr;         // [row, stride]
   std::int64_t stride = 0;
-  Prefetcher* next = nullptr;  // values of the slots after these
+  Prefetcher* next = nullptr;
 };
 
 // Continues the chains of kRows rows and kVectors * 8 dims.
 template <Element kElement, std::size_t kRows, std::size_t kVectors>
 KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
   constexpr std::size_t kBytes = kLanes * bytes_of(kElement);
-  constexpr std::size_t kLines = (kVectors * kBytes + 63) / 64;
   const auto stride = static_cast<std::size_t>(tile.stride);
   float* out = tile.chains + dim;
   __m256 chains[kRows][kVectors];
@@ -45,8 +44,9 @@ KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < kVectors; ++i)
       v[i] = load8<kElement>(at + i * kBytes);
-    if constexpr (kRows > 1)
-      for (std::size_t line = 0; line < kLines; ++line) next.next();
+#pragma GCC unroll 8
+    for (std::int64_t i = 0; i < std::int64_t{kVectors}; ++i)
+      next.next<kElement>(i * kLanes);
 #pragma GCC unroll 6
     for (std::size_t row = 0; row < kRows; ++row) {
       const __m256 p =
@@ -115,6 +115,7 @@ struct Block {
   std::int64_t slot_bytes = 0;
   std::int64_t slots = 0;
   std::int64_t dims = 0;
+  Ahead ahead;
 
   std::int64_t stride() const { return dims + kLanes; }  // of sums
 };
@@ -123,12 +124,11 @@ struct Block {
 void add_chains(const Block& block, const float* weights, std::int64_t rows,
                 float* chains) {
   for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
-    Prefetcher next(block.data + (slot + kSlotsAtOnce) * block.slot_bytes,
-                    block.dims * bytes_of(block.element), block.slot_bytes,
-                    kSlotsAtOnce);
+    const std::int64_t end = std::min(slot + kSlotsAtOnce, block.slots);
+    Prefetcher next(block.ahead.share({0, block.slots}, {slot, end}));
     const Tile tile{.values = block.data + slot * block.slot_bytes,
                     .slot_bytes = block.slot_bytes,
-                    .slots = std::min(kSlotsAtOnce, block.slots - slot),
+                    .slots = end - slot,
                     .weights = weights + slot,
                     .chains = chains,
                     .stride = block.stride(),
@@ -360,8 +360,9 @@ void avx2_values(const Rows& value, Slots slots, std::int64_t last,
     const bool begins = part.begin % kBlock == 0;
     const bool ends = part.end % kBlock == 0 || part.end == last;
     const bool whole_packed = !in_place && begins && ends;
-    const Block block = in_place ? block_in_place(value, part, dim)
-                                 : packed_block(value, part, dim, scratch);
+    Block block = in_place ? block_in_place(value, part, dim)
+                           : packed_block(value, part, dim, scratch);
+    if (in_place) block.ahead = value.ahead.share(slots, part);
     if (begins && !whole_packed)
       std::fill(sums.chains, sums.chains + rows * stride, 0.0F);
     add_block(block, whole_packed, weights + part.begin, rows, sums, copy);

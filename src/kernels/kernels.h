@@ -19,6 +19,26 @@ inline constexpr std::int64_t kLanes = 8;
 
 enum class Element : std::uint8_t { kF64, kF32, kF16, kBF16 };
 
+/// Slots [begin, end) of a span; begin is a multiple of kLanes.
+struct Slots {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// Memory that will be read soon after what a call reads; it need not exist.
+struct Ahead {
+  const std::byte* data = nullptr;
+  std::int64_t bytes = 0;
+
+  /// What falls to some of the slots of a call.
+  Ahead share(Slots all, Slots some) const {
+    const auto before = [&](std::int64_t slot) {
+      return bytes * (slot - all.begin) / (all.end - all.begin);
+    };
+    return {data + before(some.begin), before(some.end) - before(some.begin)};
+  }
+};
+
 /// [slot, dim] numbers of one head in place; strides in elements, `data` may
 /// be unaligned.
 struct Rows {
@@ -26,6 +46,7 @@ struct Rows {
   Element element = Element::kF32;
   std::int64_t slot_stride = 0;
   std::int64_t dim_stride = 1;
+  Ahead ahead;
 };
 
 /// Floats from one row of scores or weights to the next. Not a power of two:
@@ -47,12 +68,6 @@ inline constexpr std::int64_t kFewRows = 12;
 constexpr std::int64_t scratch_floats(std::int64_t dim) {
   return 2 * kBlock * packed_stride(dim);
 }
-
-/// Slots [begin, end) of a span; begin is a multiple of kLanes.
-struct Slots {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
 
 /// What a query row sees of a span: slots in [begin, end) whose mask is not 0.
 /// All counted from the start of the span.

@@ -31,6 +31,8 @@ constexpr double kLog2E = 1.4426950408889634;
 constexpr std::int64_t kRowsAtOnce = 64;
 // Partial results of all spans wait here until they are merged.
 constexpr std::int64_t kPartialBytes = 8 << 20;
+// Where several rows share a read, memory is asked for this many slots ahead.
+constexpr std::int64_t kSlotsAhead = 32;
 // Multiplications that are worth waking a thread for.
 constexpr std::int64_t kTaskWork = 256 << 10;
 
@@ -119,12 +121,14 @@ struct Chunk {
   }
 };
 
-kernels::Rows rows_of(const SlabView& view, std::int64_t head) {
+kernels::Rows rows_of(const SlabView& view, std::int64_t head,
+                      const kernels::Ahead& ahead) {
   const std::int64_t size = bytes_per_element(view.dtype);
   return {.data = view.data + head * view.strides[1] * size,
           .element = element_of(view.dtype),
           .slot_stride = view.strides[0],
-          .dim_stride = view.strides[2]};
+          .dim_stride = view.strides[2],
+          .ahead = ahead};
 }
 
 void sort_heads(const AttendProblem& problem, std::vector<Head>& heads) {
@@ -240,48 +244,76 @@ SoftmaxSum weigh(const Chunk& chunk, std::int64_t span, Slots slots,
       static_cast<float>(cap * kLog2E));
 }
 
+// A call of a kernel: some slots, the rows of one of the groups of a task.
+struct Part {
+  Slots slots;
+  Group group;
+  std::int64_t number = 0;  // of the group
+  std::int64_t groups = 0;
+};
+
+// What is asked for while a part is computed: where heads of a slot lie side by
+// side, the part's share of the next slots; where rows share a read, the slots
+// a little ahead. A single row reads memory in order by itself.
+kernels::Ahead ahead_of(const SlabView& view, const Part& part,
+                        std::int64_t head, std::int64_t rows) {
+  const std::int64_t size = bytes_per_element(view.dtype);
+  const std::int64_t slot_bytes = view.strides[0] * size;
+  const std::int64_t bytes = (part.slots.end - part.slots.begin) * slot_bytes;
+  if (part.groups > 1)
+    return kernels::Ahead{view.data + part.slots.end * slot_bytes, bytes}.share(
+        {0, part.groups}, {part.number, part.number + 1});
+  if (view.strides[0] != view.shape[2]) return {};
+  return {view.data + head * view.strides[1] * size +
+              (part.slots.begin + kSlotsAhead) * slot_bytes,
+          bytes};
+}
+
 // Scores [row, kScoreStride] of the rows of some key heads, from `first_row`.
-void score_keys(const Chunk& chunk, const SlabView& key, Slots slots,
-                const Group& group, std::int64_t first_row, float* scores,
-                float* scratch) {
+void score_keys(const Chunk& chunk, const SlabView& key, const Part& part,
+                std::int64_t first_row, float* scores, float* scratch) {
+  const Group& group = part.group;
   const std::int64_t row = group.begin * chunk.tokens;
+  const std::int64_t rows = (group.end - group.begin) * chunk.tokens;
   const std::int64_t dim = chunk.problem.key_dim;
-  chunk.kernels.scores(rows_of(key, group.shared), slots, dim,
-                       chunk.query + row * packed_stride(dim),
-                       (group.end - group.begin) * chunk.tokens,
-                       scores + (row - first_row) * kScoreStride, scratch);
+  chunk.kernels.scores(
+      rows_of(key, group.shared, ahead_of(key, part, group.shared, rows)),
+      part.slots, dim, chunk.query + row * packed_stride(dim), rows,
+      scores + (row - first_row) * kScoreStride, scratch);
 }
 
+// `scratch` begins with the chains of all rows.
 void add_values(const Chunk& chunk, const SlabView& value, std::int64_t span,
-                Slots slots, std::int64_t end, const Group& group,
-                std::int64_t first_row, const float* weights, float* scratch) {
+                const Part& part, std::int64_t end, std::int64_t first_row,
+                const float* weights, float* scratch) {
   const std::int64_t stride = packed_stride(chunk.problem.value_dim);
-  float* chains = scratch;
-  float* spare = scratch + chunk.rows * stride;
-  for_each_group(chunk.work.heads, group.begin, group.end, &Head::value,
-                 [&](const Group& part) {
-                   const std::int64_t row = part.begin * chunk.tokens;
-                   chunk.kernels.values(
-                       rows_of(value, part.shared), slots, end,
-                       chunk.problem.value_dim,
-                       weights + (row - first_row) * kScoreStride,
-                       (part.end - part.begin) * chunk.tokens,
-                       {.out = chunk.partial(span, row),
-                        .chains = chains + (row - first_row) * stride},
-                       spare);
-                 });
+  const auto add = [&](const Group& group) {
+    const std::int64_t row = group.begin * chunk.tokens;
+    const std::int64_t rows = (group.end - group.begin) * chunk.tokens;
+    chunk.kernels.values(
+        rows_of(value, group.shared, ahead_of(value, part, group.shared, rows)),
+        part.slots, end, chunk.problem.value_dim,
+        weights + (row - first_row) * kScoreStride, rows,
+        {.out = chunk.partial(span, row),
+         .chains = scratch + (row - first_row) * stride},
+        scratch + chunk.rows * stride);
+  };
+  for_each_group(chunk.work.heads, part.group.begin, part.group.end,
+                 &Head::value, add);
 }
 
-// Calls use(slots, group) so that memory is walked as it lies: one group over
-// all slots, or all groups after each few slots.
+// Calls use(part) so that memory is walked as it lies: one group over all
+// slots, or all groups after each few slots.
 template <typename Use>
 void walk(Slots slots, std::span<const Group> groups, std::int64_t few,
           Use use) {
   const std::int64_t step = groups.size() == 1 ? kSpan : few;
   for (std::int64_t begin = slots.begin; begin < slots.end; begin += step)
-    for (const Group& group : groups)
-      use(Slots{.begin = begin, .end = std::min(begin + step, slots.end)},
-          group);
+    for (std::int64_t number = 0; number < std::ssize(groups); ++number)
+      use(Part{.slots = {begin, std::min(begin + step, slots.end)},
+               .group = groups[static_cast<std::size_t>(number)],
+               .number = number,
+               .groups = std::ssize(groups)});
 }
 
 // Fills the partial results of one span for the rows of some key heads.
@@ -296,8 +328,8 @@ void do_span(const Chunk& chunk, std::int64_t span,
   float* scores = scratch;
   float* spare = scratch + (last - first) * kScoreStride;
 
-  walk(slots, groups, kLanes, [&](Slots part, const Group& group) {
-    score_keys(chunk, page.key, part, group, first, scores, spare);
+  walk(slots, groups, kLanes, [&](const Part& part) {
+    score_keys(chunk, page.key, part, first, scores, spare);
   });
   for (std::int64_t row = first; row < last; ++row)
     chunk.sum(span, row) =
@@ -305,11 +337,9 @@ void do_span(const Chunk& chunk, std::int64_t span,
   std::fill(chunk.partial(span, first), chunk.partial(span, last), 0.0F);
   const Group& front = groups.front();
   const bool few = (front.end - front.begin) * chunk.tokens < kFewRows;
-  walk(slots, groups, few ? kLanes : kBlock,
-       [&](Slots part, const Group& group) {
-         add_values(chunk, page.value, span, part, slots.end, group, first,
-                    scores, spare);
-       });
+  walk(slots, groups, few ? kLanes : kBlock, [&](const Part& part) {
+    add_values(chunk, page.value, span, part, slots.end, first, scores, spare);
+  });
 }
 
 void write_masked(const Chunk& chunk, std::int64_t dim, float* out) {

@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <array>
 #include <chrono>
 
 #include "kernels/avx2.h"
@@ -26,37 +27,47 @@ int bytes_of_element(kernels::Element element) {
 
 // Whole lines of `count` bytes; the sum keeps the loads.
 KVTAPE_AVX2 __m256i read_run(const std::byte* at, std::int64_t count,
-                             __m256i sum) {
+                             kernels::Prefetcher& next, __m256i sum) {
   for (std::int64_t byte = 0; byte + 64 <= count; byte += 64) {
     const auto* line = reinterpret_cast<const __m256i*>(at + byte);
+    next.line();
     sum = _mm256_add_epi64(sum, _mm256_loadu_si256(line));
     sum = _mm256_add_epi64(sum, _mm256_loadu_si256(line + 1));
   }
   return sum;
 }
 
-KVTAPE_AVX2 void read_rows(const Rows& rows, Slots slots, std::int64_t dim) {
+KVTAPE_AVX2 void read_rows(const Rows& rows, Slots slots, std::int64_t dim,
+                           kernels::Prefetcher next) {
   const std::int64_t bytes = bytes_of_element(rows.element);
   const std::int64_t stride = rows.slot_stride * bytes;
   const std::byte* at = rows.data + slots.begin * stride;
   __m256i sum = _mm256_setzero_si256();
   if (rows.slot_stride == dim) {
-    sum = read_run(at, (slots.end - slots.begin) * stride, sum);
+    sum = read_run(at, (slots.end - slots.begin) * stride, next, sum);
   } else {
     for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
-      sum = read_run(at + (slot - slots.begin) * stride, dim * bytes, sum);
+      sum =
+          read_run(at + (slot - slots.begin) * stride, dim * bytes, next, sum);
   }
   asm volatile("" : : "x"(sum));
 }
 
-void read_keys(const Rows& key, Slots slots, std::int64_t dim, const float*,
-               std::int64_t, float*, float*) {
-  read_rows(key, slots, dim);
+template <bool kAsksAhead>
+kernels::Prefetcher prefetcher(const Rows& rows) {
+  return kAsksAhead ? kernels::Prefetcher(rows.ahead) : kernels::Prefetcher();
 }
 
+template <bool kAsksAhead>
+void read_keys(const Rows& key, Slots slots, std::int64_t dim, const float*,
+               std::int64_t, float*, float*) {
+  read_rows(key, slots, dim, prefetcher<kAsksAhead>(key));
+}
+
+template <bool kAsksAhead>
 void read_values(const Rows& value, Slots slots, std::int64_t, std::int64_t dim,
                  const float*, std::int64_t, const kernels::Sums&, float*) {
-  read_rows(value, slots, dim);
+  read_rows(value, slots, dim, prefetcher<kAsksAhead>(value));
 }
 
 SoftmaxSum no_softmax(float*, Slots, const kernels::Visible&, float) {
@@ -79,18 +90,21 @@ KVTAPE_AVX2 void multiply(std::int64_t times) {
   }
 }
 
+template <bool kAsksAhead>
+kernels::Kernels reading() {
+  kernels::Kernels table = kernels::active();
+  table.name = "reading";
+  table.scores = read_keys<kAsksAhead>;
+  table.softmax = no_softmax;
+  table.values = read_values<kAsksAhead>;
+  return table;
+}
+
 }  // namespace
 
-const kernels::Kernels& reading_kernels() {
-  static const kernels::Kernels reading = [] {
-    kernels::Kernels table = kernels::active();
-    table.name = "reading";
-    table.scores = read_keys;
-    table.softmax = no_softmax;
-    table.values = read_values;
-    return table;
-  }();
-  return reading;
+const std::array<kernels::Kernels, 2>& reading_kernels() {
+  static const std::array both{reading<false>(), reading<true>()};
+  return both;
 }
 
 double fma_flops(ThreadPool& pool) {

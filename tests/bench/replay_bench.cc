@@ -3,6 +3,7 @@
 //   replay_bench [--full] [--rounds N] [--json FILE] [SECTION...]
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -35,13 +36,14 @@ void bench_machine(Results& results) {
     results.add({"machine", subject, "GFLOP/s of FMA", fma_flops(pool) / 1e9});
     for (const Order order : {Order::kHeadFirst, Order::kSlotFirst}) {
       Decode decode(cache, order, query);
-      std::vector<Timed> read{{.name = "read", .run = [&] {
-                                 decode.run(reading_kernels(), pool);
-                               }}};
+      std::vector<Timed> read;
+      for (const kernels::Kernels& reading : reading_kernels())
+        read.push_back(
+            {.name = "read", .run = [&] { decode.run(reading, pool); }});
       measure(read, 5);
-      results.add(
-          {"machine", subject + " " + name(order), "GB/s read",
-           static_cast<double>(cache.bytes()) / median_of(read[0]) / 1e9});
+      const double seconds = std::min(median_of(read[0]), median_of(read[1]));
+      results.add({"machine", subject + " " + name(order), "GB/s read",
+                   static_cast<double>(cache.bytes()) / seconds / 1e9});
     }
   }
 }
