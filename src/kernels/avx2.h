@@ -38,8 +38,9 @@ KVTAPE_AVX2_INLINE __m256 load8(const std::byte* at) {
 class Prefetcher {
  public:
   Prefetcher() = default;
-  explicit Prefetcher(const Ahead& ahead)
-      : at_(reinterpret_cast<const char*>(ahead.data)), bytes_(ahead.bytes) {}
+  Prefetcher(const Ahead& ahead, std::int64_t slots)
+      : at_(reinterpret_cast<const char*>(ahead.data)),
+        bytes_(slots * ahead.bytes_per_slot) {}
 
   /// To be called for every eight elements that are loaded, number `i` of a
   /// row: asks for as many bytes.

@@ -118,13 +118,15 @@ KVTAPE_AVX2_INLINE void dot_tiles(const std::byte* const* keys,
 }
 
 // Scores of kRows queries and the eight keys; column is the first key's slot.
-// With one query memory is read in order, key after key: there is little to
-// compute. With more, as many accumulators as the registers hold.
+// With one query of floats memory is read in order, key after key: there is
+// little to compute, and the CPU foresees it best. With more, as many
+// accumulators as the registers hold.
 template <Element kElement, Where kWhere, std::size_t kRows>
 KVTAPE_AVX2 void eight_keys(const std::byte* const* keys,
                             const Queries& queries, Prefetcher& next,
                             std::int64_t column) {
-  constexpr std::size_t kKeys = kRows == 1 ? 1 : kRows == 4 ? 3 : 4;
+  constexpr std::size_t kSingle = kElement == Element::kF32 ? 1 : 2;
+  constexpr std::size_t kKeys = kRows == 1 ? kSingle : kRows == 4 ? 3 : 4;
   __m256 lanes[kRows * kKeysAtOnce];
   dot_tiles<kElement, kWhere, kRows, kKeys>(keys, queries, next, lanes);
 #pragma GCC unroll 4
@@ -189,7 +191,7 @@ void score_rows(const Keys& keys, std::int64_t rows, const Queries& queries) {
   const Slots slots = keys.slots;
   for (std::int64_t slot = slots.begin; slot < slots.end; slot += kRun) {
     const Slots run{.begin = slot, .end = std::min(slot + kRun, slots.end)};
-    Prefetcher next(keys.ahead.share(slots, run));
+    Prefetcher next(keys.ahead.from(slot - slots.begin), run.end - run.begin);
     for (std::int64_t row = 0, count = 0; row < rows; row += count) {
       count = next_rows<kWhere>(rows - row);
       Queries part = queries;

@@ -77,9 +77,26 @@ KVTAPE_AVX2_INLINE void all_dims(const Tile& tile, std::int64_t dim,
     all_dims<kElement, kRows, kVectors / 2>(tile, dim, dims);
 }
 
+// One row of floats: there is time to keep its chains in L1, so that memory is
+// read in order, which the CPU foresees best.
+template <std::size_t kVectors>
+KVTAPE_AVX2_INLINE void slot_by_slot(Tile tile, std::int64_t dims) {
+  const std::int64_t slots = tile.slots;
+  tile.slots = 1;
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    all_dims<Element::kF32, 1, kVectors>(tile, 0, dims);
+    tile.values += tile.slot_bytes;
+    ++tile.weights;
+  }
+}
+
 template <Element kElement, std::size_t kRows>
 KVTAPE_AVX2 void some_slots(const Tile& tile, std::int64_t dims) {
   constexpr std::size_t kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
+  if constexpr (kElement == Element::kF32 && kRows == 1) {
+    if (dims > std::int64_t{kVectors} * kLanes)
+      return slot_by_slot<kVectors>(tile, dims);
+  }
   all_dims<kElement, kRows, kVectors>(tile, 0, dims);
 }
 
@@ -125,7 +142,7 @@ void add_chains(const Block& block, const float* weights, std::int64_t rows,
                 float* chains) {
   for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
     const std::int64_t end = std::min(slot + kSlotsAtOnce, block.slots);
-    Prefetcher next(block.ahead.share({0, block.slots}, {slot, end}));
+    Prefetcher next(block.ahead.from(slot), end - slot);
     const Tile tile{.values = block.data + slot * block.slot_bytes,
                     .slot_bytes = block.slot_bytes,
                     .slots = end - slot,
@@ -362,7 +379,7 @@ void avx2_values(const Rows& value, Slots slots, std::int64_t last,
     const bool whole_packed = !in_place && begins && ends;
     Block block = in_place ? block_in_place(value, part, dim)
                            : packed_block(value, part, dim, scratch);
-    if (in_place) block.ahead = value.ahead.share(slots, part);
+    if (in_place) block.ahead = value.ahead.from(part.begin - slots.begin);
     if (begins && !whole_packed)
       std::fill(sums.chains, sums.chains + rows * stride, 0.0F);
     add_block(block, whole_packed, weights + part.begin, rows, sums, copy);

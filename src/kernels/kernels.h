@@ -25,17 +25,15 @@ struct Slots {
   std::int64_t end = 0;
 };
 
-/// Memory that will be read soon after what a call reads; it need not exist.
+/// Memory that will be read soon after what a call reads: so much of it is to
+/// be asked for with every slot. It need not exist.
 struct Ahead {
   const std::byte* data = nullptr;
-  std::int64_t bytes = 0;
+  std::int64_t bytes_per_slot = 0;
 
-  /// What falls to some of the slots of a call.
-  Ahead share(Slots all, Slots some) const {
-    const auto before = [&](std::int64_t slot) {
-      return bytes * (slot - all.begin) / (all.end - all.begin);
-    };
-    return {data + before(some.begin), before(some.end) - before(some.begin)};
+  /// What falls to the slots from number `slot` of a call on.
+  Ahead from(std::int64_t slot) const {
+    return {data + slot * bytes_per_slot, bytes_per_slot};
   }
 };
 

@@ -31,8 +31,8 @@ constexpr double kLog2E = 1.4426950408889634;
 constexpr std::int64_t kRowsAtOnce = 64;
 // Partial results of all spans wait here until they are merged.
 constexpr std::int64_t kPartialBytes = 8 << 20;
-// Where several rows share a read, memory is asked for this many slots ahead.
-constexpr std::int64_t kSlotsAhead = 32;
+// How far ahead memory is asked for, where it is not read in order.
+constexpr std::int64_t kBytesAhead = 16 << 10;
 // Multiplications that are worth waking a thread for.
 constexpr std::int64_t kTaskWork = 256 << 10;
 
@@ -253,20 +253,23 @@ struct Part {
 };
 
 // What is asked for while a part is computed: where heads of a slot lie side by
-// side, the part's share of the next slots; where rows share a read, the slots
-// a little ahead. A single row reads memory in order by itself.
+// side, the part's share of the next slots; else the slots a little ahead. A
+// single row of floats reads memory in order, which the CPU foresees by itself.
 kernels::Ahead ahead_of(const SlabView& view, const Part& part,
                         std::int64_t head, std::int64_t rows) {
   const std::int64_t size = bytes_per_element(view.dtype);
   const std::int64_t slot_bytes = view.strides[0] * size;
-  const std::int64_t bytes = (part.slots.end - part.slots.begin) * slot_bytes;
-  if (part.groups > 1)
-    return kernels::Ahead{view.data + part.slots.end * slot_bytes, bytes}.share(
-        {0, part.groups}, {part.number, part.number + 1});
-  if (view.strides[0] != view.shape[2]) return {};
-  return {view.data + head * view.strides[1] * size +
-              (part.slots.begin + kSlotsAhead) * slot_bytes,
-          bytes};
+  const std::byte* slots = view.data + part.slots.begin * slot_bytes;
+  const std::int64_t count = part.slots.end - part.slots.begin;
+  if (part.groups > 1) {
+    const std::int64_t share = slot_bytes / part.groups;
+    return {.data = slots + count * (slot_bytes + part.number * share),
+            .bytes_per_slot = share};
+  }
+  const bool in_order = rows == 1 && view.dtype == DType::kF32;
+  if (in_order || view.strides[0] != view.shape[2]) return {};
+  return {.data = slots + head * view.strides[1] * size + kBytesAhead,
+          .bytes_per_slot = slot_bytes};
 }
 
 // Scores [row, kScoreStride] of the rows of some key heads, from `first_row`.

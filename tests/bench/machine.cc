@@ -54,20 +54,21 @@ KVTAPE_AVX2 void read_rows(const Rows& rows, Slots slots, std::int64_t dim,
 }
 
 template <bool kAsksAhead>
-kernels::Prefetcher prefetcher(const Rows& rows) {
-  return kAsksAhead ? kernels::Prefetcher(rows.ahead) : kernels::Prefetcher();
+kernels::Prefetcher prefetcher(const Rows& rows, Slots slots) {
+  if (!kAsksAhead) return {};
+  return {rows.ahead, slots.end - slots.begin};
 }
 
 template <bool kAsksAhead>
 void read_keys(const Rows& key, Slots slots, std::int64_t dim, const float*,
                std::int64_t, float*, float*) {
-  read_rows(key, slots, dim, prefetcher<kAsksAhead>(key));
+  read_rows(key, slots, dim, prefetcher<kAsksAhead>(key, slots));
 }
 
 template <bool kAsksAhead>
 void read_values(const Rows& value, Slots slots, std::int64_t, std::int64_t dim,
                  const float*, std::int64_t, const kernels::Sums&, float*) {
-  read_rows(value, slots, dim, prefetcher<kAsksAhead>(value));
+  read_rows(value, slots, dim, prefetcher<kAsksAhead>(value, slots));
 }
 
 SoftmaxSum no_softmax(float*, Slots, const kernels::Visible&, float) {
