@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "kvtape/tape.h"
 
@@ -51,6 +52,12 @@ std::int64_t count_digests(const Tape& tape);
 /// tensors come from, or cannot be written; or where tensors that are written
 /// as they were read have not the digests that their file recorded.
 void write_tape(const Tape& tape, const std::string& path,
+                const WriteOptions& options = {});
+
+/// The same for what takes bytes in order, like a pipe. HDF5 is not written in
+/// order: it is kept in a temporary file first.
+void write_tape(const Tape& tape,
+                const std::function<void(std::string_view)>& sink,
                 const WriteOptions& options = {});
 
 }  // namespace kvtape

@@ -1,5 +1,6 @@
 // kvtape convert: caches in another file format, dtype, order or size.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
 #include <filesystem>
@@ -40,6 +41,7 @@ struct ConvertCommand {
   std::optional<std::int64_t> level;
   bool no_trace = false;
   bool unstack = false;
+  bool skip_invalid = false;
   bool force = false;
   Common common;
 };
@@ -182,17 +184,49 @@ std::int64_t write_document(const ConvertCommand& command, const Tape& tape) {
 std::int64_t write(const ConvertCommand& command, const Tape& tape,
                    ProgressLine& line) {
   if (to_json(command)) return write_document(command, tape);
-  write_tape(tape, command.out,
-             {.force = command.force,
-              .compress = command.compress || command.level,
-              .level = static_cast<int>(command.level.value_or(1)),
-              .progress = line.callback()});
-  return size_of(command.out);
+  const WriteOptions options{
+      .force = command.force,
+      .compress = command.compress || command.level,
+      .level = static_cast<int>(command.level.value_or(1)),
+      .progress = line.callback()};
+  if (!to_stdout(command)) {
+    write_tape(tape, command.out, options);
+    return size_of(command.out);
+  }
+  std::int64_t bytes = 0;
+  write_tape(
+      tape,
+      [&bytes](std::string_view text) {
+        write_stdout(text);
+        bytes += std::ssize(text);
+      },
+      options);
+  return bytes;
+}
+
+// What the reader could not make sense of would be lost.
+std::vector<std::string> check_findings(const ConvertCommand& command,
+                                        const Tape& tape) {
+  std::vector<std::string> left_out;
+  for (const Finding& finding : tape.findings) {
+    if (finding.severity() != Severity::kError) continue;
+    if (!command.skip_invalid)
+      throw Error({.object = finding.object,
+                   .field = finding.field,
+                   .expected = finding.expected,
+                   .found = finding.found,
+                   .hint = "kvtape validate tells all that is wrong; "
+                           "--skip-invalid converts the rest"});
+    left_out.push_back(finding.object + " " + finding.field);
+  }
+  return left_out;
 }
 
 ConvertReport report_of(const ConvertCommand& command, ProgressLine& line) {
   const TapeFile file = open_tape(command.in);
+  std::vector<std::string> left_out = check_findings(command, file.tape);
   Converted done = converted(command, file.tape);
+  left_out.insert(left_out.end(), done.left_out.begin(), done.left_out.end());
   ConvertReport report{.input = command.in,
                        .output = command.out,
                        .format = to_json(command) ? "JSON" : "HDF5",
@@ -200,7 +234,7 @@ ConvertReport report_of(const ConvertCommand& command, ProgressLine& line) {
                        .from_dtypes = dtypes_text(done.whole),
                        .select = command.select,
                        .axes = command.axes,
-                       .left_out = std::move(done.left_out)};
+                       .left_out = std::move(left_out)};
   report.digests = checked_digests(command, done);
   if (command.dtype) report.rounding = round(command, done.tape, line);
   if (!command.axes.empty()) done.tape = with_axes(done.tape, command.axes);
@@ -212,11 +246,11 @@ ConvertReport report_of(const ConvertCommand& command, ProgressLine& line) {
 
 // Before the work, not after it.
 void check_target(const ConvertCommand& command) {
-  if (to_json(command) && to_stdout(command)) return;
-  if (to_json(command))
+  if (!to_stdout(command))
     check_output(command.out, command.force, {command.in});
-  else
-    check_cache_output(command.out, command.force, {command.in});
+  else if (!to_json(command) && isatty(STDOUT_FILENO) == 1)
+    throw Error({.text = "HDF5 is not written to a terminal",
+                 .hint = "name a file, or say --to-format json"});
 }
 
 Outcome run_convert(const ConvertCommand& command) {
@@ -233,7 +267,8 @@ Outcome run_convert(const ConvertCommand& command) {
     write_stderr(text);
     return {};
   } catch (const Error& error) {
-    throw located(error, command.in);
+    // What is said of no object is of the output.
+    throw error.parts().object.empty() ? error : located(error, command.in);
   }
 }
 
@@ -271,6 +306,12 @@ void add_transforms(CLI::App& app, ConvertCommand& command) {
            command.axes);
   add_flag(app, {"--no-trace", "Leave out the trace and the state after it."},
            command.no_trace);
+  add_flag(app,
+           {"--skip-invalid",
+            "Convert a cache of which something cannot be understood. That is "
+            "left out, and named; without this option it is an error.",
+            "", kForm},
+           command.skip_invalid);
   add_flag(app,
            {"--unstack", "Write each layer of a stack by itself.", "", kForm},
            command.unstack);

@@ -13,7 +13,9 @@
 #include <system_error>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "io/unnamed_file.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -70,6 +72,9 @@ AtomicFile::AtomicFile(const std::string& path, bool force)
   check_target(force);
   create();
 }
+
+AtomicFile::AtomicFile()
+    : path_("temporary file"), descriptor_(open_unnamed_file("HDF5")) {}
 
 void AtomicFile::fail(const std::string& doing, int error) const {
   ErrorParts parts{.file = path_,
@@ -132,6 +137,19 @@ void AtomicFile::write(std::int64_t offset, std::span<const std::byte> bytes) {
 
 void AtomicFile::resize(std::int64_t bytes) {
   if (ftruncate(descriptor_, bytes) != 0) fail("write", errno);
+}
+
+void AtomicFile::copy_to(
+    const std::function<void(std::string_view)>& sink) const {
+  std::vector<char> piece(std::size_t{1} << 20);
+  for (std::int64_t offset = 0;;) {
+    const ssize_t got = pread(descriptor_, piece.data(), piece.size(), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("read", errno);
+    if (got == 0) return;
+    sink({piece.data(), static_cast<std::size_t>(got)});
+    offset += got;
+  }
 }
 
 void AtomicFile::commit() {

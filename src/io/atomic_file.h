@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace kvtape {
 
@@ -15,6 +17,10 @@ class AtomicFile {
   /// Throws Error when `path` exists (without `force`), is no regular file, or
   /// cannot be created.
   AtomicFile(const std::string& path, bool force);
+
+  /// A file that never gets a name: for what cannot be streamed, before it is.
+  AtomicFile();
+
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -25,6 +31,9 @@ class AtomicFile {
   void write(std::int64_t offset, std::span<const std::byte> bytes);
   void resize(std::int64_t bytes);
   void commit();  // bytes to the disk, then the name
+
+  /// Gives `sink` all of it, in order.
+  void copy_to(const std::function<void(std::string_view)>& sink) const;
 
  private:
   void check_target(bool force);

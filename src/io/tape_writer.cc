@@ -58,6 +58,14 @@ std::int64_t count_digests(const Tape& tape) {
                          [](const std::string&, const PlannedDataset&) {});
 }
 
+void write_tape(const Tape& tape,
+                const std::function<void(std::string_view)>& sink,
+                const WriteOptions& options) {
+  AtomicFile file;
+  write_hdf5(plan_of(tape), file, options);
+  file.copy_to(sink);
+}
+
 void write_tape(const Tape& tape, const std::string& path,
                 const WriteOptions& options) {
   try {

@@ -1,15 +1,13 @@
 #include "io/tensor_store.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <string>
 #include <system_error>
 
+#include "io/unnamed_file.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -30,20 +28,6 @@ TensorStore::~TensorStore() {
   ::close(descriptor_);
 }
 
-// A file without a name, that ends with the program however it ends. /tmp often
-// is memory.
-void TensorStore::open_file() {
-  const char* wished = std::getenv("TMPDIR");
-  const std::string folder =
-      wished == nullptr || *wished == '\0' ? "/var/tmp" : wished;
-  descriptor_ = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (descriptor_ >= 0) return;
-  std::string name = folder + "/kvtape.XXXXXX";
-  descriptor_ = mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor_ < 0) fail("no temporary file can be made in " + folder);
-  ::unlink(name.c_str());
-}
-
 void TensorStore::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t done = ::write(descriptor_, bytes.data(), bytes.size());
@@ -58,7 +42,7 @@ void TensorStore::append(std::span<const std::byte> bytes) {
   if (descriptor_ >= 0) return write(bytes);
   memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   if (memory_.size() <= most_in_memory_) return;
-  open_file();
+  descriptor_ = open_unnamed_file("a large tensor");
   write(memory_);
   memory_ = {};
 }

@@ -33,7 +33,6 @@ class TensorStore {
   std::span<const std::byte> bytes() const { return bytes_; }
 
  private:
-  void open_file();
   void write(std::span<const std::byte> bytes);
 
   std::size_t most_in_memory_;
