@@ -24,7 +24,7 @@ using AttributeValue =
 /// written again. A group (no tensor), a dataset, or further attributes of an
 /// object that is known.
 struct Extra {
-  std::string path;  // "/trace/operations/0"
+  std::string path;  // "/layers/0/weights/query"
   std::vector<std::pair<std::string, AttributeValue>> attributes;
   std::optional<Tensor> tensor;
 };

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "kvtape/operations.h"
 #include "kvtape/tensor.h"
 
 namespace kvtape {
@@ -31,6 +32,10 @@ struct Trace {
   std::optional<Tensor> token_mask;      // [batch, token]
   std::optional<Tensor> positions;       // [batch, token], for rotary
   std::map<std::int64_t, LayerTrace> layers;
+  OperationLog operations;  // another way to tell what was done
 };
+
+/// Whether it is a log of operations, without steps.
+bool has_only_operations(const Trace& trace);
 
 }  // namespace kvtape

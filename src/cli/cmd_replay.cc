@@ -8,6 +8,9 @@
 #include "cli/step_range.h"
 #include "kvtape/io.h"
 #include "kvtape/replay.h"
+#include "kvtape/replay_operations.h"
+#include "kvtape/transform.h"
+#include "report/operations.h"
 #include "report/replay.h"
 
 namespace kvtape::cli {
@@ -48,11 +51,11 @@ ReplayOptions options_for(const ReplayCommand& command, const Tape& tape,
 }
 
 // What contradicts itself is best seen by the rules.
-ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
-  ProgressLine line("replay " + command.file, command.common);
-  const ReplayOptions options = options_for(command, tape, line);
+template <typename Work>
+auto explained(const ReplayCommand& command, ProgressLine& line,
+               const Work& work) {
   try {
-    ReplayReport report = replay(tape, options);
+    auto report = work();
     line.print_time();
     return report;
   } catch (const Error& error) {
@@ -61,6 +64,22 @@ ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
       parts.hint = "Try: kvtape validate " + command.file;
     throw Error(parts);
   }
+}
+
+ReplayReport replayed(const ReplayCommand& command, const Tape& tape) {
+  ProgressLine line("replay " + command.file, command.common);
+  const ReplayOptions options = options_for(command, tape, line);
+  return explained(command, line, [&] { return replay(tape, options); });
+}
+
+OperationsReport replayed_log(const ReplayCommand& command, const Tape& tape) {
+  ProgressLine line("replay " + command.file, command.common);
+  const bool checked = command.options.mode == ReplayOptions::Mode::kChecked;
+  const OperationsOptions options{
+      .mode = checked ? Mode::kChecked : Mode::kFaithful,
+      .progress = line.callback()};
+  return explained(command, line,
+                   [&] { return replay_operations(tape, options); });
 }
 
 // Before the work, not after it.
@@ -83,9 +102,40 @@ std::string text_of(const ReplayReport& report, const ReplayCommand& command) {
   return replay_text(report, command.file, style_of(command.common));
 }
 
-Outcome run_replay(const ReplayCommand& command) {
-  check_outputs(command);
-  const Tape tape = opened(command);
+std::string text_of(const OperationsReport& report,
+                    const ReplayCommand& command) {
+  if (command.common.quiet) return "";
+  if (command.common.json) return operations_json(report, command.file);
+  return operations_text(report, command.file, style_of(command.common));
+}
+
+void check_no_steps_asked(const ReplayCommand& command) {
+  for (const auto& [option, given] :
+       {std::pair("--steps", !command.steps.empty()),
+        std::pair("--svg", !command.svg.empty()),
+        std::pair("--rtol", command.options.rtol.has_value()),
+        std::pair("--atol", command.options.atol.has_value())})
+    if (given)
+      throw Error(
+          {.file = command.file,
+           .object = "/trace",
+           .text = std::string("holds operations and no steps, which ") +
+                   option + " is for"});
+}
+
+Outcome run_log(const ReplayCommand& command, const Tape& tape) {
+  check_no_steps_asked(command);
+  const OperationsReport report = replayed_log(command, tape);
+  if (!command.write.empty()) {
+    Tape after = without_trace(tape);  // which has been done
+    after.cache = report.cache;
+    write_tape(after, command.write, {.force = command.force});
+  }
+  return {.status = report.success() ? kGood : kBad,
+          .out = text_of(report, command)};
+}
+
+Outcome run_steps(const ReplayCommand& command, const Tape& tape) {
   const ReplayReport report = replayed(command, tape);
   if (report.replayed)
     write_tape(*report.replayed, command.write, {.force = command.force});
@@ -95,6 +145,14 @@ Outcome run_replay(const ReplayCommand& command) {
   if (!command.svg.empty())
     write_text(command.svg, replay_svg(report, command.file), command.force);
   return {.status = status, .out = text_of(report, command)};
+}
+
+Outcome run_replay(const ReplayCommand& command) {
+  check_outputs(command);
+  const Tape tape = opened(command);
+  return tape.trace && has_only_operations(*tape.trace)
+             ? run_log(command, tape)
+             : run_steps(command, tape);
 }
 
 void add_comparison(CLI::App& app, ReplayCommand& command) {
@@ -150,16 +208,19 @@ void add_outputs(CLI::App& app, ReplayCommand& command) {
 
 Action declare_replay(CLI::App& app) {
   const auto command = std::make_shared<ReplayCommand>();
-  describe(app,
-           "Plays the recorded steps again: writes their keys and values to "
-           "the cache, computes attention in f32 from the recorded queries, "
-           "and compares with the recorded outputs and the recorded final "
-           "cache. The result is the same to the bit on any CPU and with any "
-           "number of threads.",
-           "kvtape replay run.h5                     the verdict\n"
-           "kvtape replay -v run.h5                  every step and layer\n"
-           "kvtape replay --steps 4:8 run.h5         a part of it\n"
-           "kvtape replay --svg error.svg run.h5     the same as a picture\n");
+  describe(
+      app,
+      "Plays the recorded steps again: writes their keys and values to "
+      "the cache, computes attention in f32 from the recorded queries, "
+      "and compares with the recorded outputs and the recorded final "
+      "cache. The result is the same to the bit on any CPU and with any "
+      "number of threads. A file that holds a log of operations instead of "
+      "steps has them done one after the other, and what each gives is "
+      "compared with what was recorded of it.",
+      "kvtape replay run.h5                     the verdict\n"
+      "kvtape replay -v run.h5                  every step and layer\n"
+      "kvtape replay --steps 4:8 run.h5         a part of it\n"
+      "kvtape replay --svg error.svg run.h5     the same as a picture\n");
   add_file(app,
            {.names = "FILE", .help = "A cache with a trace.", .value = "FILE"},
            command->file);

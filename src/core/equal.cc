@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include "core/checked.h"
@@ -292,6 +293,40 @@ class Comparer {
     tensor("/trace/token_mask", a->token_mask, b->token_mask);
     tensor("/trace/positions", a->positions, b->positions);
     layers("/trace/layers", a->layers, b->layers);
+    layers("/trace/operations", a->operations, b->operations);
+  }
+
+  void layer(const std::string& path, const Operation& a, const Operation& b) {
+    const auto arguments = [](const Operation& o) {
+      return std::tie(o.kind, o.layer, o.query_length, o.sliding_window,
+                      o.quantization, o.block_size, o.slot, o.end_index,
+                      o.error);
+    };
+    value(path + " arguments", arguments(a), arguments(b));
+    tensor(path + "/key", a.key, b.key);
+    tensor(path + "/value", a.value, b.value);
+    tensor(path + "/attention_mask", a.attention_mask, b.attention_mask);
+    tensor(path + "/causal_mask", a.causal_mask, b.causal_mask);
+    tensor(path + "/token_type_ids", a.token_type_ids, b.token_type_ids);
+    tensor(path + "/values", a.values, b.values);
+    value(path + "/other", a.other.has_value(), b.other.has_value());
+    if (a.other && b.other) other(path + "/other", *a.other, *b.other);
+    value(path + "/result", a.result.has_value(), b.result.has_value());
+    if (a.result && b.result) result(path + "/result", *a.result, *b.result);
+  }
+
+  void other(const std::string& path, const Cache& a, const Cache& b) {
+    value(path + "/metadata", a.metadata, b.metadata);
+    layers(path + "/layers", a.layers, b.layers);
+  }
+
+  void result(const std::string& path, const OperationResult& a,
+              const OperationResult& b) {
+    tensor(path + "/key", a.key, b.key);
+    tensor(path + "/value", a.value, b.value);
+    tensor(path + "/mask", a.mask, b.mask);
+    layers(path + "/layers", a.layers, b.layers);
+    tensor(path + "/attention_mask", a.attention_mask, b.attention_mask);
   }
 
   void final_state(const std::optional<FinalState>& a,

@@ -50,8 +50,7 @@ class TapeReader {
     tape_.model = root.text("model").value_or("");
   }
 
-  std::int64_t required(Node* node, const char* name) {
-    const auto value = fields(node).integer(name);
+  void require(Node* node, const char* name) {
     const bool absent =
         node == nullptr ||
         std::holds_alternative<std::monostate>(node->attribute(name));
@@ -62,17 +61,23 @@ class TapeReader {
                                 .expected = "an integer",
                                 .found = "nothing",
                                 .fix = fmt::format("write {}", name)});
-    return value.value_or(0);
   }
 
   void read_metadata() {
     Node* node = tree_.group("/metadata");
+    for (const char* name :
+         {"batch_size", "sequence_length", "num_hidden_layers"})
+      require(node, name);
+    tape_.cache.metadata = metadata(node);
+  }
+
+  CacheMetadata metadata(Node* node) {
     const Fields from = fields(node);
     const CacheMetadata defaults;
-    tape_.cache.metadata = {
-        .batch_size = required(node, "batch_size"),
-        .sequence_length = required(node, "sequence_length"),
-        .num_hidden_layers = required(node, "num_hidden_layers"),
+    return {
+        .batch_size = from.integer("batch_size").value_or(0),
+        .sequence_length = from.integer("sequence_length").value_or(0),
+        .num_hidden_layers = from.integer("num_hidden_layers").value_or(0),
         .pad_token_id = from.integer("pad_token_id"),
         .num_heads = from.integer("num_heads"),
         .head_dim = from.integer("head_dim"),
@@ -308,8 +313,60 @@ class TapeReader {
     for_each_layer("/trace/layers", [&](std::int64_t number, Node& layer) {
       trace.layers.emplace(number, layer_trace(layer));
     });
-    if (Node* operations = tree_.find("/trace/operations"))
-      operations->state = Node::State::kExpected;
+    for_each_layer("/trace/operations", [&](std::int64_t number, Node& each) {
+      trace.operations.emplace(number, operation(each));
+    });
+  }
+
+  // [batch, position] or all four axes.
+  std::optional<Tensor> mask(const std::string& path) {
+    const Node* node = tree_.find(path);
+    const bool flat = node != nullptr && !node->is_group() &&
+                      node->dataset()->sizes.size() <= 2;
+    return tensors_.read(path, flat ? kSlotRole : kFullMaskRole);
+  }
+
+  Cache other_cache(const std::string& path) {
+    return {.metadata = metadata(tree_.group(path + "/metadata")),
+            .layers = layers(path + "/layers")};
+  }
+
+  OperationResult operation_result(const std::string& path) {
+    return {
+        .key = tensors_.read(path + "/key", kKeyRole),
+        .value = tensors_.read(path + "/value", kKeyRole),
+        .mask = mask(path + "/mask"),
+        .layers = layers(path + "/layers"),
+        .attention_mask = tensors_.read(path + "/attention_mask", kSlotRole),
+    };
+  }
+
+  Operation operation(Node& node) {
+    const Fields from = fields(&node);
+    const std::string& path = node.path();
+    Operation result{
+        .kind =
+            from.word("op", "an operation of a log", operation_kind_from_name),
+        .layer = from.integer("layer"),
+        .key = tensors_.read(path + "/key", kTraceRole),
+        .value = tensors_.read(path + "/value", kTraceRole),
+        .query_length = from.integer("query_length"),
+        .attention_mask = mask(path + "/attention_mask"),
+        .causal_mask = mask(path + "/causal_mask"),
+        .token_type_ids = tensors_.read(path + "/token_type_ids", kTokenRole),
+        .sliding_window = from.integer("sliding_window"),
+        .quantization = from.text("quantization"),
+        .block_size = from.integer("block_size"),
+        .slot = from.integer("slot"),
+        .values = tensors_.read(path + "/values", kRowRole),
+        .end_index = from.integer("end_index"),
+        .error = from.text("error"),
+    };
+    if (tree_.group(path + "/other"))
+      result.other = other_cache(path + "/other");
+    if (tree_.group(path + "/result"))
+      result.result = operation_result(path + "/result");
+    return result;
   }
 
   void read_final() {

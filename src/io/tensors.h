@@ -23,6 +23,7 @@ inline constexpr Role kSlotRole{"batch,position", false, false};
 inline constexpr Role kStepRole{"step", false, false};
 inline constexpr Role kTokenRole{"batch,token", false, false};
 inline constexpr Role kMaskRole{"batch,token,position", false, false};
+inline constexpr Role kFullMaskRole{"batch,head,token,position", false, false};
 inline constexpr Role kTraceRole{"batch,token,head,dim", true, true};
 
 /// "float16" or "f16"; nothing where the word is no floating point dtype.

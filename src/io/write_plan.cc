@@ -52,13 +52,12 @@ class Planner {
 
   WritePlan run() {
     put_root();
-    put_metadata();
+    put_metadata("/metadata", tape_.cache.metadata);
     put_attention("/attention", tape_.cache.attention);
     put_rotary("/rotary", tape_.cache.rotary);
     put_stack("key", &LayerCache::key);
     put_stack("value", &LayerCache::value);
-    for (const auto& [number, layer] : tape_.cache.layers)
-      put_layer("/layers/" + std::to_string(number), layer);
+    put_layers("", tape_.cache.layers);
     put("/attention_mask", tape_.cache.attention_mask, kSlotRole);
     put("/tokens", tape_.cache.tokens, kSlotRole);
     if (tape_.trace) put_trace(*tape_.trace);
@@ -113,9 +112,7 @@ class Planner {
       if (!text->empty()) set("/", name, *text);
   }
 
-  void put_metadata() {
-    const std::string path = "/metadata";
-    const CacheMetadata& m = tape_.cache.metadata;
+  void put_metadata(const std::string& path, const CacheMetadata& m) {
     set(path, "batch_size", m.batch_size);
     set(path, "sequence_length", m.sequence_length);
     set(path, "num_hidden_layers", m.num_hidden_layers);
@@ -264,6 +261,56 @@ class Planner {
     put(path + "/positions", trace.positions, kTokenRole);
     for (const auto& [number, layer] : trace.layers)
       put_layer_trace(path + "/layers/" + std::to_string(number), layer);
+    for (const auto& [number, operation] : trace.operations)
+      put_operation(path + "/operations/" + std::to_string(number), operation);
+  }
+
+  void put_layers(const std::string& path,
+                  const std::map<std::int64_t, LayerCache>& layers) {
+    for (const auto& [number, layer] : layers)
+      put_layer(path + "/layers/" + std::to_string(number), layer);
+  }
+
+  // [batch, position] or all four axes.
+  void put_mask(const std::string& path, const std::optional<Tensor>& mask) {
+    put(path, mask, mask && mask->axes.size() <= 2 ? kSlotRole : kFullMaskRole);
+  }
+
+  void put_operation(const std::string& path, const Operation& operation) {
+    at(path);
+    set_word(path, "op", operation.kind);
+    set_if(path, "layer", operation.layer);
+    set_if(path, "query_length", operation.query_length);
+    set_if(path, "sliding_window", operation.sliding_window);
+    set_if(path, "quantization", operation.quantization);
+    set_if(path, "block_size", operation.block_size);
+    set_if(path, "slot", operation.slot);
+    set_if(path, "end_index", operation.end_index);
+    set_if(path, "error", operation.error);
+    put(path + "/key", operation.key, kTraceRole);
+    put(path + "/value", operation.value, kTraceRole);
+    put_mask(path + "/attention_mask", operation.attention_mask);
+    put_mask(path + "/causal_mask", operation.causal_mask);
+    put(path + "/token_type_ids", operation.token_type_ids, kTokenRole);
+    put(path + "/values", operation.values, kRowRole);
+    if (operation.other) put_other(path + "/other", *operation.other);
+    if (operation.result) put_result(path + "/result", *operation.result);
+  }
+
+  void put_other(const std::string& path, const Cache& other) {
+    at(path);
+    if (other.metadata != CacheMetadata())
+      put_metadata(path + "/metadata", other.metadata);
+    put_layers(path, other.layers);
+  }
+
+  void put_result(const std::string& path, const OperationResult& result) {
+    at(path);
+    put(path + "/key", result.key, kKeyRole);
+    put(path + "/value", result.value, kKeyRole);
+    put_mask(path + "/mask", result.mask);
+    put_layers(path, result.layers);
+    put(path + "/attention_mask", result.attention_mask, kSlotRole);
   }
 
   void put_layer_trace(const std::string& path, const LayerTrace& layer) {
@@ -278,8 +325,7 @@ class Planner {
 
   void put_final(const FinalState& state) {
     at("/final");
-    for (const auto& [number, layer] : state.layers)
-      put_layer("/final/layers/" + std::to_string(number), layer);
+    put_layers("/final", state.layers);
     put("/final/attention_mask", state.attention_mask, kSlotRole);
   }
 

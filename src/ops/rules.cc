@@ -116,6 +116,8 @@ constexpr auto kRules = std::to_array<Rule>({
      "one int8 code per element, one scale per row, position and head"},
     {"E57", kStructure, "an NF4 tensor's codes or absmax do not fit it",
      "two codes in a byte, one absmax per block"},
+    {"E58", kStructure, "an operation of the log cannot be done",
+     "record op and all its arguments, for layers of the cache"},
     {"E70", kValues, "NaN in live slots",
      "find the step with kvtape replay, or dump again"},
     {"E71", kValues, "infinity in live slots",

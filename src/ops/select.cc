@@ -73,6 +73,7 @@ class Selector {
     if (parts_.positions) check_positions();
     cut_tensors();
     cut_metadata();
+    take_operations();
     take_extras();
     cut_.tape = std::move(tape_);
     return std::move(cut_);
@@ -282,6 +283,17 @@ class Selector {
         tape_.cache.metadata.sequence_length = parts_.positions->size();
   }
 
+  // Operations are on whole caches.
+  void take_operations() {
+    const bool cut = parts_.rows || parts_.heads || parts_.positions;
+    if (!tape_.trace || tape_.trace->operations.empty()) return;
+    if (!cut && all_layers_) return;
+    cut_.left_out.emplace_back("/trace/operations");
+    const bool alone = has_only_operations(*tape_.trace);
+    tape_.trace->operations.clear();
+    if (alone) tape_ = without_trace(tape_);
+  }
+
   // ---- what has no meaning in the model
 
   void take_extras() {
@@ -298,8 +310,7 @@ class Selector {
         extra.path = layer->before +
                      std::to_string(layer->number - layers_.first) +
                      layer->after;
-      if ((cut && extra.tensor) || path.starts_with("/stack") ||
-          path.starts_with("/trace/operations"))
+      if ((cut && extra.tensor) || path.starts_with("/stack"))
         cut_.left_out.push_back(path);
       else
         kept.push_back(std::move(extra));

@@ -17,6 +17,7 @@ void check_structure(const Tape& tape, Findings& findings) {
   check_masks(tape.cache, findings);
   check_attention(tape.cache, findings);
   check_trace(tape, findings);
+  check_operations(tape, findings);
   check_final(tape, findings);
 }
 

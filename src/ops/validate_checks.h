@@ -17,6 +17,7 @@ void check_agreement(const Cache& cache, Findings& findings);
 void check_masks(const Cache& cache, Findings& findings);
 void check_attention(const Cache& cache, Findings& findings);
 void check_trace(const Tape& tape, Findings& findings);
+void check_operations(const Tape& tape, Findings& findings);
 void check_final(const Tape& tape, Findings& findings);
 
 // Values: everything else that is stored.

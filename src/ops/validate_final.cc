@@ -93,6 +93,7 @@ void check_index(const Context& in) {
 void check_final(const Tape& tape, Findings& findings) {
   if (!tape.final_state) return;
   const auto added = added_tokens(tape);
+  const bool logged = tape.trace && has_only_operations(*tape.trace);
   for (const auto& [number, after] : tape.final_state->layers) {
     const std::string path = "/final" + layer_path(number);
     const auto before = tape.cache.layers.find(number);
@@ -106,11 +107,12 @@ void check_final(const Tape& tape, Findings& findings) {
     }
     if (!is_usable(before->second)) continue;
     const bool frozen = before->second.frozen.value_or(false);
-    const Context in{.path = path,
-                     .before = before->second,
-                     .after = after,
-                     .added = frozen ? std::optional<std::int64_t>(0) : added,
-                     .findings = findings};
+    const Context in{
+        .path = path,
+        .before = before->second,
+        .after = after,
+        .added = frozen && !logged ? std::optional<std::int64_t>(0) : added,
+        .findings = findings};
     check_tensor(in, "/key", before->second.key, after.key);
     check_tensor(in, "/value", before->second.value, after.value);
     check_index(in);

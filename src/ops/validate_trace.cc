@@ -296,7 +296,7 @@ void check_per_token(const Context& in, const char* rule, const char* object,
 }  // namespace
 
 void check_trace(const Tape& tape, Findings& findings) {
-  if (!tape.trace) return;
+  if (!tape.trace || has_only_operations(*tape.trace)) return;
   const Context in{.cache = tape.cache,
                    .trace = *tape.trace,
                    .tokens = check_steps(*tape.trace, findings),

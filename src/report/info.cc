@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include "report/findings.h"
 #include "report/info_facts.h"
@@ -179,6 +180,23 @@ std::string trace_text(const Trace& trace) {
                      in_cache ? "; keys are in the cache" : "");
 }
 
+// "7 operations: append (3), append_attention_mask (3), freeze".
+std::string operations_text(const OperationLog& operations) {
+  std::map<std::string_view, std::int64_t> counts;
+  for (const auto& [number, operation] : operations)
+    ++counts[operation.kind ? name(*operation.kind) : "?"];
+  std::vector<std::string> parts;
+  for (const auto& [word, count] : counts)
+    parts.push_back(count == 1 ? std::string(word)
+                               : fmt::format("{} ({})", word, count));
+  return counted(std::ssize(operations), "operation") + ": " + joined(parts);
+}
+
+std::string log_text(const std::optional<Trace>& trace) {
+  if (!trace || trace->operations.empty()) return "";
+  return operations_text(trace->operations);
+}
+
 std::string final_text(const FinalState& state) {
   return counted(std::ssize(state.layers), "layer") +
          (state.attention_mask ? ", attention mask" : "");
@@ -187,9 +205,6 @@ std::string final_text(const FinalState& state) {
 std::string extras_text(const Tape& tape, const TextStyle& style) {
   const ExtraCounts counts = count_extras(tape);
   std::vector<std::string> parts;
-  if (counts.operations > 0) {
-    parts.push_back(counted(counts.operations, "operation"));
-  }
   if (counts.weights > 0) parts.push_back(counted(counts.weights, "weight"));
   if (counts.others > 0) {
     parts.push_back(counted(counts.others, "other") +
@@ -214,7 +229,10 @@ std::vector<Fact> further_facts(const NamedTape& named,
       {"rotary", settings_text(settings(tape.cache.rotary, sizes))},
       {"padding", padding_text(tape.cache)},
       {"masks", masks_text(tape.cache)},
-      {"trace", tape.trace ? trace_text(*tape.trace) : ""},
+      {"trace", tape.trace && !has_only_operations(*tape.trace)
+                    ? trace_text(*tape.trace)
+                    : ""},
+      {"log", log_text(tape.trace)},
       {"final", tape.final_state ? final_text(*tape.final_state) : ""},
       {"also", extras_text(tape, style)},
       {"findings", reader_text(named, style)}};

@@ -7,7 +7,6 @@
 #include <array>
 #include <iterator>
 #include <limits>
-#include <set>
 
 #include "core/checked.h"
 
@@ -45,13 +44,6 @@ std::string frequencies(const RotarySpec& spec, const Rotary& rotary) {
   return spec.inv_freq
              ? fmt::format("{} frequencies given", spec.inv_freq->size())
              : "theta " + number(rotary.theta);
-}
-
-// "/trace/operations/3" of any object at or below it, else nothing.
-std::string_view operation_of(std::string_view path) {
-  constexpr std::string_view kFolder = "/trace/operations/";
-  if (!path.starts_with(kFolder)) return {};
-  return path.substr(0, path.find('/', kFolder.size()));
 }
 
 bool is_weight(std::string_view path) {
@@ -163,18 +155,13 @@ std::vector<Setting> settings(const RotarySpec& spec,
 
 ExtraCounts count_extras(const Tape& tape) {
   ExtraCounts counts;
-  std::set<std::string_view> operations;
   for (const Extra& extra : tape.extras) {
-    const std::string_view operation = operation_of(extra.path);
-    if (!operation.empty()) {
-      operations.insert(operation);
-    } else if (!is_weight(extra.path)) {
+    if (!is_weight(extra.path)) {
       ++counts.others;
     } else if (extra.tensor) {
       ++counts.weights;
     }
   }
-  counts.operations = std::ssize(operations);
   return counts;
 }
 

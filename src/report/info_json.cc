@@ -148,6 +148,17 @@ Json trace_layers_json(const Trace& trace) {
   return list;
 }
 
+Json operations_list(const OperationLog& operations) {
+  Json list = Json::array();
+  for (const auto& [number, operation] : operations)
+    list.push_back({{"number", number},
+                    {"operation", operation.kind ? name(*operation.kind) : "?"},
+                    {"layer", json_optional(operation.layer)},
+                    {"error", json_optional(operation.error)},
+                    {"recorded", operation.result.has_value()}});
+  return list;
+}
+
 Json trace_json(const std::optional<Trace>& trace) {
   if (!trace) return Json();
   const bool in_cache = trace->keys_in == Trace::KeysIn::kCache;
@@ -157,7 +168,8 @@ Json trace_json(const std::optional<Trace>& trace) {
           {"attention_mask", tensor_json(trace->attention_mask)},
           {"token_mask", tensor_json(trace->token_mask)},
           {"positions", tensor_json(trace->positions)},
-          {"layers", trace_layers_json(*trace)}};
+          {"layers", trace_layers_json(*trace)},
+          {"operations", operations_list(trace->operations)}};
 }
 
 Json final_json(const std::optional<FinalState>& state) {

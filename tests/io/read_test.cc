@@ -194,8 +194,12 @@ TEST_CASE("what has no place is kept, and named where it may be a slip") {
         std::vector<std::pair<std::string, AttributeValue>>{
             {"note", std::string("kept")}});
   REQUIRE(find(tape, "/trace/operations/0"));
-  CHECK(find(tape, "/trace/operations/0")->attributes.size() == 5);
-  CHECK(find(tape, "/trace/operations/0/result/layers/0"));
+  CHECK(find(tape, "/trace/operations/0")->attributes.size() == 4);
+  REQUIRE(tape.trace->operations.contains(0));
+  const Operation& operation = tape.trace->operations.at(0);
+  CHECK(operation.kind == OperationKind::kAppend);
+  CHECK(extent(*operation.key, AxisKind::kToken) == 0);
+  CHECK(operation.result->layers.contains(0));
   REQUIRE(find(tape, "/layers/2/weights/query"));
   CHECK(find(tape, "/layers/2/weights/query")->tensor->axes[0].name ==
         "embedding");
@@ -203,9 +207,12 @@ TEST_CASE("what has no place is kept, and named where it may be a slip") {
   std::vector<std::string> named;
   for (const Finding& finding : tape.findings)
     named.push_back(finding.rule + " " + finding.object + " " + finding.field);
-  CHECK(named == std::vector<std::string>{"W01 /layers/2 windw",
-                                          "W02 /layers/2/keys object",
-                                          "W02 /somebody object"});
+  CHECK(named == std::vector<std::string>{
+                     "W01 /layers/2 windw", "W02 /layers/2/keys object",
+                     "W02 /somebody object", "W01 /trace/operations/0 at",
+                     "W01 /trace/operations/0 big",
+                     "W01 /trace/operations/0 list",
+                     "W01 /trace/operations/0 none"});
 }
 
 TEST_CASE("each rule of the reader has a file that breaks it") {

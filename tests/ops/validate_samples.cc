@@ -346,6 +346,10 @@ std::vector<RuleSample> trace_samples() {
       {"W32", "/final/layers/1/index", spoiled([](Tape& t) {
          t.final_state->layers[1].index = row_vector(2, 7);
        })},
+      {"E58", "/trace/operations/4", spoiled([](Tape& t) {
+         t.trace->operations[4].kind = OperationKind::kFreeze;
+         t.trace->operations[4].layer = 7;
+       })},
   };
 }
 

@@ -37,8 +37,9 @@ TEST_CASE("info tells all that is in a tape") {
   padding    left in 1 of 2 rows, starts 0-3
   masks      attention_mask bool [2, 128]
   trace      5 steps of 16 tokens (12, 4 x 1), 2 layers: query, output (1 of 2 layers), token mask
+  log        2 operations: ?, append
   final      1 layer
-  also       2 operations, 1 weight, 1 other (-v for their names)
+  also       1 weight, 2 others (-v for their names)
   findings   1 error by the reader; see kvtape validate run42.h5
 
   layer  key                  value                      filled  starts    bytes  notes
@@ -51,11 +52,9 @@ TEST_CASE("info -v names further objects and folds nothing") {
   const std::string text = info_text(samples::tape(), {.verbosity = 1});
   CHECK_THAT(text, Catch::EndsWith(R"(
   further objects
-  /layers/0/weights/query                 f32 [32]
-  /notes                                  6 attributes
-  /trace/operations/0                     no attributes
-  /trace/operations/0/other/layers/0/key  f16 [1, 1, 1, 2]
-  /trace/operations/1                     no attributes
+  /layers/0/weights/query  f32 [32]
+  /notes                   6 attributes
+  /trace/others            f16 [1, 1, 1, 2]
 )"));
   const std::string plain =
       info_text(samples::plain_tape(12), {.verbosity = 1});

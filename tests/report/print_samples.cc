@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "report/operations.h"
 #include "report/replay.h"
 #include "samples.h"
 
@@ -28,6 +29,11 @@ std::string sample(std::string_view name) {
   if (name == "convert-lossy") {
     return convert_json(samples::lossy_conversion());
   }
+  if (name == "operations") {
+    return operations_json(samples::troubled_operations(),
+                           samples::hostile_name());
+  }
+  if (name == "operations-fine") return operations_json({}, "fine.json");
   return "";
 }
 

@@ -112,6 +112,9 @@ Trace trace() {
     trace.layers[layer].query = described(DType::kF32, axes);
     if (layer == 0) trace.layers[layer].output = described(DType::kF32, axes);
   }
+  trace.operations[0].kind = OperationKind::kAppend;
+  trace.operations[0].layer = 1;
+  trace.operations[2].error = "rejected";
   return trace;
 }
 
@@ -127,11 +130,9 @@ std::vector<Extra> extras() {
                           {"text", hostile_name()},
                           {"sizes", std::vector<std::int64_t>{1, 2}}},
            .tensor = {}},
-          {.path = "/trace/operations/0", .attributes = {}, .tensor = {}},
-          {.path = "/trace/operations/0/other/layers/0/key",
+          {.path = "/trace/others",
            .attributes = {},
-           .tensor = described(DType::kF16, cache_axes(1, 1, 1, 2))},
-          {.path = "/trace/operations/1", .attributes = {}, .tensor = {}}};
+           .tensor = described(DType::kF16, cache_axes(1, 1, 1, 2))}};
 }
 
 double grown(int layer, int step, int layers) {
@@ -349,6 +350,49 @@ ReplayReport troubled_replay() {
                          .compared = 0,
                          .differing = 0,
                          .first = "shapes differ"}};
+  return report;
+}
+
+OperationsReport troubled_operations() {
+  using Status = OperationOutcome::Status;
+  OperationsReport report;
+  const auto add = [&](Status status, std::string operation,
+                       std::string message) {
+    report.operations.push_back({.number = std::ssize(report.operations),
+                                 .operation = std::move(operation),
+                                 .layer = std::nullopt,
+                                 .status = status,
+                                 .compared = {},
+                                 .message = std::move(message)});
+  };
+  add(Status::kEqual, "append", "");
+  add(Status::kNotRecorded, "freeze", "");
+  add(Status::kEqual, "insert", "rejected as recorded");
+  add(Status::kDiffers, "insert", "");
+  add(Status::kNotFailed, "insert_index", "the record says: no");
+  add(Status::kRefused, "insert_starts", hostile_name());
+  add(Status::kFailed, "?", "no such operation");
+  add(Status::kNotRun, "set_end_index", "");
+  report.operations[0].layer = 1;
+  report.operations[0].compared = {
+      {.object = "/trace/operations/0/result/layers/1/key",
+       .compared = 96,
+       .differing = 0,
+       .first = ""}};
+  report.operations[3].compared = {
+      {.object = "/trace/operations/3/result/layers/0/key",
+       .compared = 96,
+       .differing = 2,
+       .first = "row 0 position 3 head 1 dim 2: expected 1, found 2"},
+      {.object = "/trace/operations/3/result/attention_mask",
+       .compared = 0,
+       .differing = 0,
+       .first = "dtype: expected i64, found i32"}};
+  report.broken = 3;
+  report.final_state = {{.object = "/final/layers/0/key",
+                         .compared = 0,
+                         .differing = 0,
+                         .first = "shape: expected [1], found [2]"}};
   return report;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kvtape/replay.h"
 #include "report/convert.h"
+#include "kvtape/replay_operations.h"
 #include "report/info.h"
 #include "report/validation.h"
 
@@ -29,6 +30,8 @@ ReplayReport troubled_replay();
 /// HDF5 to HDF5, nothing lost; and everything lost that can be.
 ConvertReport conversion();
 ConvertReport lossy_conversion();
+/// One of every outcome.
+OperationsReport troubled_operations();
 
 /// A name with an escape sequence, a mark of direction and an invalid byte.
 std::string hostile_name();
