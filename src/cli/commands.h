@@ -32,6 +32,7 @@ Action declare_info(CLI::App& app);
 Action declare_validate(CLI::App& app);
 Action declare_replay(CLI::App& app);
 Action declare_convert(CLI::App& app);
+Action declare_insert(CLI::App& app);
 Action declare_sample(CLI::App& app);
 
 struct Command {
@@ -48,6 +49,7 @@ inline constexpr std::array kCommands{
             declare_replay},
     Command{"convert", "Write a cache in another form, or a part of it",
             declare_convert},
+    Command{"insert", "Put one cache into rows of another", declare_insert},
     Command{"sample", "Write a cache and a trace to try things on",
             declare_sample},
 };

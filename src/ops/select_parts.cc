@@ -45,6 +45,36 @@ std::int64_t per_code(const Quantization& q) {
 
 }  // namespace
 
+void cut_codes(const TapeTensor& named, const std::vector<AxisCut>& cuts) {
+  Tensor& tensor = **named.tensor;
+  Quantization& q = tensor.quantization;
+  check_quantized(tensor, named.path);
+  const bool nf4 = q.scheme == Quantization::Scheme::kNF4;
+  const std::int64_t dims = tensor.axes.back().size;
+  const std::int64_t block = nf4 ? q.block_size : dims;
+  if (tensor.axes.back().kind != AxisKind::kDim || dims % block != 0 ||
+      dims % per_code(q) != 0)
+    contradiction(named.path, "block_size",
+                  fmt::format("an even divisor of {} dims", dims),
+                  std::to_string(block),
+                  "blocks reach over heads: add --dtype to write what the "
+                  "codes stand for");
+  const auto flat = [&](std::shared_ptr<const SlabSource> base,
+                        std::int64_t last, int bytes, std::int64_t& count) {
+    std::vector<std::int64_t> sizes;
+    for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
+    std::vector<AxisCut> parts = cuts;
+    sizes.back() = last;
+    parts.back() = whole(last);
+    count = 1;
+    for (const AxisCut& cut : parts) count *= cut.size();
+    return flat_cut_source(std::move(base), sizes, parts, bytes);
+  };
+  tensor.source = flat(tensor.source, dims / per_code(q), 1, q.payload_count);
+  q.scales = flat(q.scales, dims / block, bytes_per_element(q.scale_dtype),
+                  q.scale_count);
+}
+
 AxisCut CutTensors::head_cut(const TapeTensor& named, std::int64_t size) const {
   const Interval& kept = *parts_.heads;
   if (named.role == TensorRole::kKey || named.role == TensorRole::kValue) {
@@ -84,37 +114,6 @@ std::vector<AxisCut> CutTensors::cuts_of(const TapeTensor& named) const {
     cut_rows(named, *parts_.rows, cuts);
   }
   return cuts;
-}
-
-void CutTensors::cut_codes(const TapeTensor& named,
-                           const std::vector<AxisCut>& cuts) {
-  Tensor& tensor = **named.tensor;
-  Quantization& q = tensor.quantization;
-  check_quantized(tensor, named.path);
-  const bool nf4 = q.scheme == Quantization::Scheme::kNF4;
-  const std::int64_t dims = tensor.axes.back().size;
-  const std::int64_t block = nf4 ? q.block_size : dims;
-  if (tensor.axes.back().kind != AxisKind::kDim || dims % block != 0 ||
-      dims % per_code(q) != 0)
-    contradiction(named.path, "block_size",
-                  fmt::format("an even divisor of {} dims", dims),
-                  std::to_string(block),
-                  "blocks reach over heads: add --dtype to write what the "
-                  "codes stand for");
-  const auto flat = [&](std::shared_ptr<const SlabSource> base,
-                        std::int64_t last, int bytes, std::int64_t& count) {
-    std::vector<std::int64_t> sizes;
-    for (const Axis& axis : tensor.axes) sizes.push_back(axis.size);
-    std::vector<AxisCut> parts = cuts;
-    sizes.back() = last;
-    parts.back() = whole(last);
-    count = 1;
-    for (const AxisCut& cut : parts) count *= cut.size();
-    return flat_cut_source(std::move(base), sizes, parts, bytes);
-  };
-  tensor.source = flat(tensor.source, dims / per_code(q), 1, q.payload_count);
-  q.scales = flat(q.scales, dims / block, bytes_per_element(q.scale_dtype),
-                  q.scale_count);
 }
 
 void CutTensors::run(const TapeTensor& named) {

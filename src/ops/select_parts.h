@@ -26,6 +26,11 @@ struct QueryHeads {
   bool tile = false;
 };
 
+/// Of a quantized tensor: codes and scales of what the cuts leave; its axes
+/// stay. Throws Error where blocks reach over heads. Requires that dims are not
+/// cut.
+void cut_codes(const TapeTensor& named, const std::vector<AxisCut>& cuts);
+
 class CutTensors {
  public:
   explicit CutTensors(const Parts& parts) : parts_(parts) {}
@@ -38,7 +43,6 @@ class CutTensors {
  private:
   AxisCut head_cut(const TapeTensor& named, std::int64_t size) const;
   std::vector<AxisCut> cuts_of(const TapeTensor& named) const;
-  void cut_codes(const TapeTensor& named, const std::vector<AxisCut>& cuts);
 
   const Parts& parts_;
   QueryHeads query_heads_;

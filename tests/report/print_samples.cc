@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "report/insert.h"
 #include "report/operations.h"
 #include "report/replay.h"
 #include "samples.h"
@@ -32,6 +33,11 @@ std::string sample(std::string_view name) {
   if (name == "operations") {
     return operations_json(samples::troubled_operations(),
                            samples::hostile_name());
+  }
+  if (name == "insert") return insert_json({.slot = 2, .rows = 1}, {});
+  if (name == "insert-refused") {
+    return insert_json({.slot = -1, .refused = samples::hostile_name()},
+                       {.cache = samples::hostile_name()});
   }
   if (name == "operations-fine") return operations_json({}, "fine.json");
   return "";
