@@ -166,6 +166,7 @@ constinit const Kernels kAvx2 = {
     .merge = merge,
     .finish = finish,
     .widen = avx2_widen,
+    .widen_codes = avx2_widen_codes,
     .narrow_f32 = avx2_narrow_f32,
     .narrow_f64 = scalar_narrow_f64,
     .scan = avx2_scan,

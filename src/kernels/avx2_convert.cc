@@ -17,6 +17,48 @@ KVTAPE_AVX2 void widen(const std::byte* data, std::int64_t count, float* out) {
   scalar_widen(data + i * kSize, kElement, 1, count - i, out + i);
 }
 
+// Rounded to the element's format.
+template <Element kElement>
+KVTAPE_AVX2_INLINE __m256 rounded8(__m256 x) {
+  if constexpr (kElement == Element::kF16) {
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  } else if constexpr (kElement == Element::kBF16) {
+    // No NaN overflows here: those of products with bf16 end in zeros.
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_srli_epi32(
+        _mm256_and_si256(bits, _mm256_set1_epi32(0x10000)), 16);
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(bits, odd),
+                                         _mm256_set1_epi32(0x7fff));
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(sum, _mm256_set1_epi32(~0xffff)));
+  } else {
+    return x;
+  }
+}
+
+template <Element kElement>
+KVTAPE_AVX2 void widen_codes(const std::int8_t* codes, float scale,
+                             std::int64_t count, float* out) {
+  const __m256 factor = _mm256_set1_ps(scale);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m128i eight =
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i));
+    const __m256 x = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
+    _mm256_storeu_ps(out + i, rounded8<kElement>(_mm256_mul_ps(x, factor)));
+  }
+  scalar_widen_codes(codes + i, scale, kElement, count - i, out + i);
+}
+
+template <typename Stored>
+bool rounds_in_registers(const float* scales, std::int64_t count) {
+  if constexpr (Stored::kBytes == 1 && Stored::kElement != Element::kF32)
+    return std::all_of(scales, scales + count, [](float scale) {
+      return scale > 0 && scale < Stored::kScaleLimit;
+    });
+  return true;
+}
+
 // Turns eight vectors of eight into columns.
 KVTAPE_AVX2_INLINE void transpose(__m256 (&v)[8]) {
   __m256 pairs[8];
@@ -205,22 +247,60 @@ void avx2_widen(const std::byte* data, Element element, std::int64_t stride,
   }
 }
 
+void avx2_widen_codes(const std::int8_t* codes, float scale, Element element,
+                      std::int64_t count, float* out) {
+  switch (element) {
+    case Element::kF16:
+      return widen_codes<Element::kF16>(codes, scale, count, out);
+    case Element::kBF16:
+      return widen_codes<Element::kBF16>(codes, scale, count, out);
+    default:
+      return widen_codes<Element::kF32>(codes, scale, count, out);
+  }
+}
+
+void avx2_widen_row(const Rows& rows, std::int64_t slot, std::int64_t first,
+                    std::int64_t count, float* out) {
+  if (rows.dim_stride != 1)
+    return scalar_widen_row(rows, slot, first, count, out);
+  const std::byte* at =
+      rows.data + (slot * rows.slot_stride + first) * bytes_of(rows);
+  if (rows.scales == nullptr)
+    return avx2_widen(at, rows.element, 1, count, out);
+  avx2_widen_codes(reinterpret_cast<const std::int8_t*>(at),
+                   scale_at(rows, slot), rows.element, count, out);
+}
+
+bool avx2_in_place(const Rows& rows, Slots slots, std::int64_t dim,
+                   float* scales) {
+  if (rows.dim_stride != 1 || dim % kLanes != 0 ||
+      rows.element == Element::kF64)
+    return false;
+  if (rows.scales == nullptr) return true;
+  const std::int64_t count = slots.end - slots.begin;
+  scalar_widen(
+      rows.scales + slots.begin * rows.scale_stride * bytes_of(rows.element),
+      rows.element, rows.scale_stride, count, scales);
+  return with_stored(rows, [&]<typename Stored>(Stored) {
+    return rounds_in_registers<Stored>(scales, count);
+  });
+}
+
 void avx2_pack(const Rows& rows, std::int64_t begin, std::int64_t end,
                std::int64_t dim, float* out) {
   const std::int64_t stride = packed_stride(dim);
-  const std::int64_t size = bytes_of(rows.element);
-  const std::byte* data = rows.data + begin * rows.slot_stride * size;
   const std::int64_t count = end - begin;
   // Whole tiles are turned; the other slots and dims go one by one.
-  const bool tiled = rows.slot_stride == 1 && rows.dim_stride != 1;
+  const bool tiled =
+      rows.slot_stride == 1 && rows.dim_stride != 1 && rows.scales == nullptr;
   const std::int64_t slots = tiled ? count / kLanes * kLanes : 0;
   const std::int64_t dims = tiled ? dim / kLanes * kLanes : 0;
-  pack_slots_first(data, rows, slots, dims, stride, out);
+  pack_slots_first(rows.data + begin * rows.slot_stride * bytes_of(rows), rows,
+                   slots, dims, stride, out);
   for (std::int64_t slot = 0; slot < count; ++slot) {
     const std::int64_t from = slot < slots ? dims : 0;
     float* row = out + slot * stride;
-    avx2_widen(data + (slot * rows.slot_stride + from * rows.dim_stride) * size,
-               rows.element, rows.dim_stride, dim - from, row + from);
+    avx2_widen_row(rows, begin + slot, from, dim - from, row + from);
     std::fill(row + dim, row + stride, 0.0F);
   }
 }

@@ -31,6 +31,12 @@ KVTAPE_AVX2_INLINE __m256 fold8(const __m256* a) {
   return _mm256_hadd_ps(low, high);
 }
 
+// Eight keys, and the scales of those that are codes.
+struct EightKeys {
+  const std::byte* data[kKeysAtOnce];
+  float scales[kKeysAtOnce];
+};
+
 // Queries [row, stride] and the rows of scores [row, kScoreStride] they get.
 struct Queries {
   const float* data = nullptr;
@@ -41,8 +47,9 @@ struct Queries {
 
 // Adds the products of lanes [d, d + 8) of kRows queries and kKeys keys to
 // sums[row * kKeys + key]. The fewer of both wait in registers.
-template <Element kElement, std::size_t kRows, std::size_t kKeys>
+template <typename Stored, std::size_t kRows, std::size_t kKeys>
 KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
+                                     const typename Stored::Scale* scales,
                                      const Queries& queries, std::int64_t d,
                                      __m256* sums) {
   const auto query = [&](std::size_t row)
@@ -57,7 +64,7 @@ KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
   };
   const auto key_at = [&](std::size_t key)
       __attribute__((target("avx2,fma,f16c"), always_inline)) {
-    return load8<kElement>(keys[key] + d * bytes_of(kElement));
+    return Stored::load(keys[key] + d * Stored::kBytes, scales[key]);
   };
   if constexpr (kRows <= kKeys) {
     __m256 q[kRows];
@@ -82,71 +89,82 @@ KVTAPE_AVX2_INLINE void add_products(const std::byte* const* keys,
   }
 }
 
-// sums[row * kKeys + key] of kRows queries and kKeys keys.
-template <Element kElement, Where kWhere, std::size_t kRows, std::size_t kKeys>
-KVTAPE_AVX2_INLINE void dot_tile(const std::byte* const* keys,
-                                 const Queries& queries, Prefetcher& next,
-                                 __m256* sums) {
+// sums[row * kKeys + key] of kRows queries and kKeys keys from kFirst on.
+template <typename Stored, Where kWhere, std::size_t kRows, std::size_t kKeys,
+          std::size_t kFirst>
+KVTAPE_AVX2_INLINE void dot_tile(const EightKeys& keys, const Queries& queries,
+                                 Prefetcher& prefetcher, __m256* sums) {
+  typename Stored::Scale scales[kKeys];
+#pragma GCC unroll 8
+  for (std::size_t key = 0; key < kKeys; ++key)
+    scales[key] =
+        Stored::scale(keys.scales + kFirst, static_cast<std::int64_t>(key));
 #pragma GCC unroll 12
   for (std::size_t i = 0; i < kRows * kKeys; ++i) sums[i] = _mm256_setzero_ps();
+  Prefetcher next = prefetcher;
   for (std::int64_t d = 0; d < queries.dim; d += kLanes) {
     if constexpr (kWhere == Where::kInPlace)
 #pragma GCC unroll 4
-      for (std::size_t key = 0; key < kKeys; ++key) next.next<kElement>(d);
-    add_products<kElement, kRows, kKeys>(keys, queries, d, sums);
+      for (std::size_t key = 0; key < kKeys; ++key) next.next<Stored>(d);
+    add_products<Stored, kRows, kKeys>(keys.data + kFirst, scales, queries, d,
+                                       sums);
   }
+  prefetcher = next;
 }
 
 // Lanes [row, kKeysAtOnce] of kRows queries and keys [kFirst, kKeysAtOnce), at
 // most kKeys of them at a time.
-template <Element kElement, Where kWhere, std::size_t kRows, std::size_t kKeys,
+template <typename Stored, Where kWhere, std::size_t kRows, std::size_t kKeys,
           std::size_t kFirst = 0>
-KVTAPE_AVX2_INLINE void dot_tiles(const std::byte* const* keys,
-                                  const Queries& queries, Prefetcher& next,
-                                  __m256* lanes) {
+KVTAPE_AVX2_INLINE void dot_tiles(const EightKeys& keys, const Queries& queries,
+                                  Prefetcher& next, __m256* lanes) {
   constexpr std::size_t kCount = std::min(kKeys, kKeysAtOnce - kFirst);
   __m256 sums[kRows * kCount];
-  dot_tile<kElement, kWhere, kRows, kCount>(keys + kFirst, queries, next, sums);
+  dot_tile<Stored, kWhere, kRows, kCount, kFirst>(keys, queries, next, sums);
 #pragma GCC unroll 4
   for (std::size_t row = 0; row < kRows; ++row)
 #pragma GCC unroll 8
     for (std::size_t key = 0; key < kCount; ++key)
       lanes[row * kKeysAtOnce + kFirst + key] = sums[row * kCount + key];
   if constexpr (kFirst + kCount < kKeysAtOnce)
-    dot_tiles<kElement, kWhere, kRows, kKeys, kFirst + kCount>(keys, queries,
-                                                               next, lanes);
+    dot_tiles<Stored, kWhere, kRows, kKeys, kFirst + kCount>(keys, queries,
+                                                             next, lanes);
+}
+
+// Keys of a tile. With one query of floats memory is read in order, key after
+// key: there is little to compute, and the CPU foresees it best. The more there
+// is to compute, the more accumulators, up to what the registers hold.
+template <typename Stored>
+constexpr std::size_t keys_of_tile(std::size_t rows) {
+  if (rows == 1) return 4 / Stored::kBytes;
+  return rows == 4 ? 3 : 4;
 }
 
 // Scores of kRows queries and the eight keys; column is the first key's slot.
-// With one query of floats memory is read in order, key after key: there is
-// little to compute, and the CPU foresees it best. With more, as many
-// accumulators as the registers hold.
-template <Element kElement, Where kWhere, std::size_t kRows>
-KVTAPE_AVX2 void eight_keys(const std::byte* const* keys,
-                            const Queries& queries, Prefetcher& next,
-                            std::int64_t column) {
-  constexpr std::size_t kSingle = kElement == Element::kF32 ? 1 : 2;
-  constexpr std::size_t kKeys = kRows == 1 ? kSingle : kRows == 4 ? 3 : 4;
+template <typename Stored, Where kWhere, std::size_t kRows>
+KVTAPE_AVX2 void eight_keys(const EightKeys& keys, const Queries& queries,
+                            Prefetcher& next, std::int64_t column) {
+  constexpr std::size_t kKeys = keys_of_tile<Stored>(kRows);
   __m256 lanes[kRows * kKeysAtOnce];
-  dot_tiles<kElement, kWhere, kRows, kKeys>(keys, queries, next, lanes);
+  dot_tiles<Stored, kWhere, kRows, kKeys>(keys, queries, next, lanes);
 #pragma GCC unroll 4
   for (std::size_t row = 0; row < kRows; ++row)
     _mm256_storeu_ps(queries.scores + row * kScoreStride + column,
                      fold8(lanes + row * kKeysAtOnce));
 }
 
-template <Element kElement, Where kWhere>
-void some_rows(std::int64_t rows, const std::byte* const* keys,
-               const Queries& queries, Prefetcher& next, std::int64_t column) {
+template <typename Stored, Where kWhere>
+void some_rows(std::int64_t rows, const EightKeys& keys, const Queries& queries,
+               Prefetcher& next, std::int64_t column) {
   switch (rows) {
     case 1:
-      return eight_keys<kElement, kWhere, 1>(keys, queries, next, column);
+      return eight_keys<Stored, kWhere, 1>(keys, queries, next, column);
     case 2:
-      return eight_keys<kElement, kWhere, 2>(keys, queries, next, column);
+      return eight_keys<Stored, kWhere, 2>(keys, queries, next, column);
     case 3:
-      return eight_keys<kElement, kWhere, 3>(keys, queries, next, column);
+      return eight_keys<Stored, kWhere, 3>(keys, queries, next, column);
     default:
-      return eight_keys<kElement, kWhere, 4>(keys, queries, next, column);
+      return eight_keys<Stored, kWhere, 4>(keys, queries, next, column);
   }
 }
 
@@ -159,32 +177,35 @@ std::int64_t next_rows(std::int64_t rows) {
   return (rows + tiles - 1) / tiles;
 }
 
-// Keys of slots [begin, end), `key` being the first of them.
+// Keys of slots [begin, end), `first` being the first of them.
 struct Keys {
   const std::byte* first = nullptr;
   std::int64_t stride_bytes = 0;
+  const float* scales = nullptr;  // [slot], of codes
   Slots slots;
   Ahead ahead;
 };
 
 // Scores of a few rows and the keys of slots [begin, end), eight at a time.
-template <Element kElement, Where kWhere>
+template <typename Stored, Where kWhere>
 void score_run(const Keys& keys, Slots run, std::int64_t rows,
                const Queries& queries, Prefetcher& next) {
   constexpr auto kStep = static_cast<std::int64_t>(kKeysAtOnce);
   for (std::int64_t slot = run.begin; slot < run.end; slot += kStep) {
-    const std::byte* eight[kKeysAtOnce];
-    for (std::int64_t i = 0; i < kStep; ++i)
-      eight[i] = keys.first +
-                 (std::min(slot + i, keys.slots.end - 1) - keys.slots.begin) *
-                     keys.stride_bytes;
-    some_rows<kElement, kWhere>(rows, eight, queries, next, slot);
+    EightKeys eight;
+    for (std::int64_t i = 0; i < kStep; ++i) {
+      const std::int64_t number =
+          std::min(slot + i, keys.slots.end - 1) - keys.slots.begin;
+      eight.data[i] = keys.first + number * keys.stride_bytes;
+      if (keys.scales != nullptr) eight.scales[i] = keys.scales[number];
+    }
+    some_rows<Stored, kWhere>(rows, eight, queries, next, slot);
   }
 }
 
 // All rows for a run of keys before the next run: few keys where they come
 // from memory, as many as fit into L1 where they are packed.
-template <Element kElement, Where kWhere>
+template <typename Stored, Where kWhere>
 void score_rows(const Keys& keys, std::int64_t rows, const Queries& queries) {
   constexpr std::int64_t kRun =
       kWhere == Where::kPacked ? kPackedRun : kKeysAtOnce;
@@ -197,32 +218,26 @@ void score_rows(const Keys& keys, std::int64_t rows, const Queries& queries) {
       Queries part = queries;
       part.data += row * queries.stride;
       part.scores += row * kScoreStride;
-      score_run<kElement, kWhere>(keys, run, count, part, next);
+      score_run<Stored, kWhere>(keys, run, count, part, next);
     }
   }
 }
 
-void score_in_place(const Rows& key, Slots slots, std::int64_t rows,
-                    const Queries& queries) {
-  const std::int64_t stride = key.slot_stride * bytes_of(key.element);
+// scales: [slot], of codes.
+void score_in_place(const Rows& key, Slots slots, const float* scales,
+                    std::int64_t rows, const Queries& queries) {
+  const std::int64_t stride = key.slot_stride * bytes_of(key);
   const Keys keys{.first = key.data + slots.begin * stride,
                   .stride_bytes = stride,
+                  .scales = key.scales == nullptr ? nullptr : scales,
                   .slots = slots,
                   .ahead = key.ahead};
-  if (key.element == Element::kF32)
-    score_rows<Element::kF32, Where::kInPlace>(keys, rows, queries);
-  else if (key.element == Element::kF16)
-    score_rows<Element::kF16, Where::kInPlace>(keys, rows, queries);
-  else
-    score_rows<Element::kBF16, Where::kInPlace>(keys, rows, queries);
+  with_stored(key, [&]<typename Stored>(Stored) {
+    score_rows<Stored, Where::kInPlace>(keys, rows, queries);
+  });
 }
 
 }  // namespace
-
-bool avx2_in_place(const Rows& rows, std::int64_t dim) {
-  return rows.dim_stride == 1 && dim % kLanes == 0 &&
-         rows.element != Element::kF64;
-}
 
 void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
                  const float* query, std::int64_t rows, float* scores,
@@ -232,8 +247,9 @@ void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
                         .stride = stride,
                         .dim = stride - kLanes,
                         .scores = scores};
-  if (rows < kFewRows && avx2_in_place(key, dim))
-    return score_in_place(key, slots, rows, queries);
+  float scales[kSpan];
+  if (rows < kFewRows && avx2_in_place(key, slots, dim, scales))
+    return score_in_place(key, slots, scales, rows, queries);
   for (std::int64_t begin = slots.begin; begin < slots.end; begin += kBlock) {
     const Slots block{.begin = begin,
                       .end = std::min(begin + kBlock, slots.end)};
@@ -242,7 +258,7 @@ void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
         .first = reinterpret_cast<const std::byte*>(scratch),
         .stride_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
         .slots = block};
-    score_rows<Element::kF32, Where::kPacked>(keys, rows, queries);
+    score_rows<Plain<Element::kF32>, Where::kPacked>(keys, rows, queries);
   }
 }
 

@@ -18,6 +18,7 @@ constexpr int kMostRows = 6;
 struct Tile {
   const std::byte* values = nullptr;
   std::int64_t slot_bytes = 0;
+  const float* scales = nullptr;  // [slot], of codes
   std::int64_t slots = 0;
   const float* weights = nullptr;  // [row, kScoreStride]
   float* chains = nullptr;         // [row, stride]
@@ -26,9 +27,9 @@ struct Tile {
 };
 
 // Continues the chains of kRows rows and kVectors * 8 dims.
-template <Element kElement, std::size_t kRows, std::size_t kVectors>
+template <typename Stored, std::size_t kRows, std::size_t kVectors>
 KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
-  constexpr std::size_t kBytes = kLanes * bytes_of(kElement);
+  constexpr std::size_t kBytes = kLanes * Stored::kBytes;
   const auto stride = static_cast<std::size_t>(tile.stride);
   float* out = tile.chains + dim;
   __m256 chains[kRows][kVectors];
@@ -37,16 +38,17 @@ KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < kVectors; ++i)
       chains[row][i] = _mm256_loadu_ps(out + row * stride + i * kLanes);
-  const std::byte* at = tile.values + dim * bytes_of(kElement);
+  const std::byte* at = tile.values + dim * Stored::kBytes;
   Prefetcher next = *tile.next;
   for (std::int64_t slot = 0; slot < tile.slots; ++slot) {
+    const auto scale = Stored::scale(tile.scales, slot);
     __m256 v[kVectors];
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < kVectors; ++i)
-      v[i] = load8<kElement>(at + i * kBytes);
+      v[i] = Stored::load(at + i * kBytes, scale);
 #pragma GCC unroll 8
     for (std::int64_t i = 0; i < std::int64_t{kVectors}; ++i)
-      next.next<kElement>(i * kLanes);
+      next.next<Stored>(i * kLanes);
 #pragma GCC unroll 6
     for (std::size_t row = 0; row < kRows; ++row) {
       const __m256 p =
@@ -67,14 +69,14 @@ KVTAPE_AVX2_INLINE void continue_chains(const Tile& tile, std::int64_t dim) {
 }
 
 // All dims from `dim` on, as many vectors at a time as there are registers.
-template <Element kElement, std::size_t kRows, std::size_t kVectors>
+template <typename Stored, std::size_t kRows, std::size_t kVectors>
 KVTAPE_AVX2_INLINE void all_dims(const Tile& tile, std::int64_t dim,
                                  std::int64_t dims) {
   constexpr std::int64_t kStep = kVectors * kLanes;
   for (; dim + kStep <= dims; dim += kStep)
-    continue_chains<kElement, kRows, kVectors>(tile, dim);
+    continue_chains<Stored, kRows, kVectors>(tile, dim);
   if constexpr (kVectors > 1)
-    all_dims<kElement, kRows, kVectors / 2>(tile, dim, dims);
+    all_dims<Stored, kRows, kVectors / 2>(tile, dim, dims);
 }
 
 // One row of floats: there is time to keep its chains in L1, so that memory is
@@ -84,37 +86,37 @@ KVTAPE_AVX2_INLINE void slot_by_slot(Tile tile, std::int64_t dims) {
   const std::int64_t slots = tile.slots;
   tile.slots = 1;
   for (std::int64_t slot = 0; slot < slots; ++slot) {
-    all_dims<Element::kF32, 1, kVectors>(tile, 0, dims);
+    all_dims<Plain<Element::kF32>, 1, kVectors>(tile, 0, dims);
     tile.values += tile.slot_bytes;
     ++tile.weights;
   }
 }
 
-template <Element kElement, std::size_t kRows>
+template <typename Stored, std::size_t kRows>
 KVTAPE_AVX2 void some_slots(const Tile& tile, std::int64_t dims) {
   constexpr std::size_t kVectors = kRows == 1 ? 8 : kRows <= 3 ? 4 : 2;
-  if constexpr (kElement == Element::kF32 && kRows == 1) {
+  if constexpr (Stored::kBytes == 4 && kRows == 1) {
     if (dims > std::int64_t{kVectors} * kLanes)
       return slot_by_slot<kVectors>(tile, dims);
   }
-  all_dims<kElement, kRows, kVectors>(tile, 0, dims);
+  all_dims<Stored, kRows, kVectors>(tile, 0, dims);
 }
 
-template <Element kElement>
+template <typename Stored>
 void some_rows(std::int64_t rows, const Tile& tile, std::int64_t dims) {
   switch (rows) {
     case 1:
-      return some_slots<kElement, 1>(tile, dims);
+      return some_slots<Stored, 1>(tile, dims);
     case 2:
-      return some_slots<kElement, 2>(tile, dims);
+      return some_slots<Stored, 2>(tile, dims);
     case 3:
-      return some_slots<kElement, 3>(tile, dims);
+      return some_slots<Stored, 3>(tile, dims);
     case 4:
-      return some_slots<kElement, 4>(tile, dims);
+      return some_slots<Stored, 4>(tile, dims);
     case 5:
-      return some_slots<kElement, 5>(tile, dims);
+      return some_slots<Stored, 5>(tile, dims);
     default:
-      return some_slots<kElement, kMostRows>(tile, dims);
+      return some_slots<Stored, kMostRows>(tile, dims);
   }
 }
 
@@ -124,17 +126,16 @@ KVTAPE_AVX2 void add(const float* from, std::int64_t count, float* to) {
                                            _mm256_loadu_ps(from + i)));
 }
 
-// Values of a block or of a part of it, [slot, dim] with dims side by side and
-// in whole lanes.
+// Values of a block or of a part of it: `rows` begin with its first slot, dims
+// lie side by side and are whole lanes.
 struct Block {
-  const std::byte* data = nullptr;
-  Element element = Element::kF32;
-  std::int64_t slot_bytes = 0;
+  Rows rows;
+  const float* scales = nullptr;  // [slot], of codes
   std::int64_t slots = 0;
   std::int64_t dims = 0;
-  Ahead ahead;
 
   std::int64_t stride() const { return dims + kLanes; }  // of sums
+  std::int64_t slot_bytes() const { return rows.slot_stride * bytes_of(rows); }
 };
 
 // Continues the chains of up to kMostRows rows.
@@ -142,20 +143,19 @@ void add_chains(const Block& block, const float* weights, std::int64_t rows,
                 float* chains) {
   for (std::int64_t slot = 0; slot < block.slots; slot += kSlotsAtOnce) {
     const std::int64_t end = std::min(slot + kSlotsAtOnce, block.slots);
-    Prefetcher next(block.ahead.from(slot), end - slot);
-    const Tile tile{.values = block.data + slot * block.slot_bytes,
-                    .slot_bytes = block.slot_bytes,
-                    .slots = end - slot,
-                    .weights = weights + slot,
-                    .chains = chains,
-                    .stride = block.stride(),
-                    .next = &next};
-    if (block.element == Element::kF32)
-      some_rows<Element::kF32>(rows, tile, block.dims);
-    else if (block.element == Element::kF16)
-      some_rows<Element::kF16>(rows, tile, block.dims);
-    else
-      some_rows<Element::kBF16>(rows, tile, block.dims);
+    Prefetcher next(block.rows.ahead.from(slot), end - slot);
+    const Tile tile{
+        .values = block.rows.data + slot * block.slot_bytes(),
+        .slot_bytes = block.slot_bytes(),
+        .scales = block.scales == nullptr ? nullptr : block.scales + slot,
+        .slots = end - slot,
+        .weights = weights + slot,
+        .chains = chains,
+        .stride = block.stride(),
+        .next = &next};
+    with_stored(block.rows, [&]<typename Stored>(Stored) {
+      some_rows<Stored>(rows, tile, block.dims);
+    });
   }
 }
 
@@ -177,45 +177,44 @@ KVTAPE_AVX2 std::int64_t count_dead(const float* weights, std::int64_t rows,
   return dead;
 }
 
-template <Element kElement>
+template <typename Stored>
 KVTAPE_AVX2 bool all_finite(const Block& block) {
   // 0 * x is 0 for every finite x and NaN for all others.
   __m256 sum = _mm256_setzero_ps();
   for (std::int64_t slot = 0; slot < block.slots; ++slot) {
-    const std::byte* row = block.data + slot * block.slot_bytes;
+    const std::byte* row = block.rows.data + slot * block.slot_bytes();
+    const auto scale = Stored::scale(block.scales, slot);
     for (std::int64_t dim = 0; dim < block.dims; dim += kLanes)
-      sum = _mm256_fmadd_ps(load8<kElement>(row + dim * bytes_of(kElement)),
+      sum = _mm256_fmadd_ps(Stored::load(row + dim * Stored::kBytes, scale),
                             _mm256_setzero_ps(), sum);
   }
   return _mm256_movemask_ps(_mm256_cmp_ps(sum, sum, _CMP_UNORD_Q)) == 0;
 }
 
 bool is_finite(const Block& block) {
-  switch (block.element) {
-    case Element::kF16:
-      return all_finite<Element::kF16>(block);
-    case Element::kBF16:
-      return all_finite<Element::kBF16>(block);
-    default:
-      return all_finite<Element::kF32>(block);
-  }
+  return with_stored(block.rows, [&]<typename Stored>(Stored) {
+    return all_finite<Stored>(block);
+  });
+}
+
+// A block of packed floats.
+Block packed_at(const float* data, std::int64_t slots, std::int64_t dims) {
+  return {.rows = {.data = reinterpret_cast<const std::byte*>(data),
+                   .slot_stride = dims + kLanes},
+          .slots = slots,
+          .dims = dims};
 }
 
 // The block with +0 for the values of slots that are dead to one row.
 Block without_dead(const Block& block, const float* weights, float* copy) {
-  const std::int64_t stride = block.dims + kLanes;
   for (std::int64_t slot = 0; slot < block.slots; ++slot) {
-    float* row = copy + slot * stride;
+    float* row = copy + slot * block.stride();
     if (weights[slot] == 0)
       std::fill(row, row + block.dims, 0.0F);
     else
-      avx2_widen(block.data + slot * block.slot_bytes, block.element, 1,
-                 block.dims, row);
+      avx2_widen_row(block.rows, slot, 0, block.dims, row);
   }
-  return {.data = reinterpret_cast<const std::byte*>(copy),
-          .slot_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
-          .slots = block.slots,
-          .dims = block.dims};
+  return packed_at(copy, block.slots, block.dims);
 }
 
 // Tiles of nearly the same height: 8 rows are 4 and 4, not 6 and 2.
@@ -242,8 +241,8 @@ KVTAPE_AVX2_INLINE void add_whole_chains(const Block& block,
 #pragma GCC unroll 2
     for (std::size_t i = 0; i < kVectors; ++i)
       chains[row][i] = _mm256_setzero_ps();
-  const auto* at = reinterpret_cast<const float*>(block.data) + dim;
-  const std::int64_t step = block.slot_bytes / bytes_of(Element::kF32);
+  const auto* at = reinterpret_cast<const float*>(block.rows.data) + dim;
+  const std::int64_t step = block.rows.slot_stride;
   for (std::int64_t slot = 0; slot < block.slots; ++slot, at += step) {
     __m256 v[kVectors];
 #pragma GCC unroll 2
@@ -348,20 +347,21 @@ void add_block(const Block& block, bool whole_packed, const float* weights,
 Block packed_block(const Rows& value, Slots slots, std::int64_t dim,
                    float* out) {
   avx2_pack(value, slots.begin, slots.end, dim, out);
-  const std::int64_t stride = packed_stride(dim);
-  return {.data = reinterpret_cast<const std::byte*>(out),
-          .slot_bytes = stride * static_cast<std::int64_t>(sizeof(float)),
-          .slots = slots.end - slots.begin,
-          .dims = stride - kLanes};
+  return packed_at(out, slots.end - slots.begin, packed_stride(dim) - kLanes);
 }
 
-Block block_in_place(const Rows& value, Slots slots, std::int64_t dim) {
-  const std::int64_t bytes = value.slot_stride * bytes_of(value.element);
-  return {.data = value.data + slots.begin * bytes,
-          .element = value.element,
-          .slot_bytes = bytes,
-          .slots = slots.end - slots.begin,
-          .dims = dim};
+// scales: [slot], of codes.
+Block block_in_place(const Rows& value, Slots slots, std::int64_t dim,
+                     const float* scales) {
+  Block block{.rows = value,
+              .scales = scales,
+              .slots = slots.end - slots.begin,
+              .dims = dim};
+  block.rows.data += slots.begin * block.slot_bytes();
+  if (value.scales != nullptr)
+    block.rows.scales +=
+        slots.begin * value.scale_stride * bytes_of(value.element);
+  return block;
 }
 
 }  // namespace
@@ -370,16 +370,18 @@ void avx2_values(const Rows& value, Slots slots, std::int64_t last,
                  std::int64_t dim, const float* weights, std::int64_t rows,
                  const Sums& sums, float* scratch) {
   const std::int64_t stride = packed_stride(dim);
-  const bool in_place = rows < kFewRows && avx2_in_place(value, dim);
   float* copy = scratch + kBlock * stride;
+  float scales[kBlock];
   for (Slots part = slots; part.begin < slots.end; part.begin = part.end) {
     part.end = std::min((part.begin / kBlock + 1) * kBlock, slots.end);
+    const bool in_place =
+        rows < kFewRows && avx2_in_place(value, part, dim, scales);
     const bool begins = part.begin % kBlock == 0;
     const bool ends = part.end % kBlock == 0 || part.end == last;
     const bool whole_packed = !in_place && begins && ends;
-    Block block = in_place ? block_in_place(value, part, dim)
+    Block block = in_place ? block_in_place(value, part, dim, scales)
                            : packed_block(value, part, dim, scratch);
-    if (in_place) block.ahead = value.ahead.from(part.begin - slots.begin);
+    if (in_place) block.rows.ahead = value.ahead.from(part.begin - slots.begin);
     if (begins && !whole_packed)
       std::fill(sums.chains, sums.chains + rows * stride, 0.0F);
     add_block(block, whole_packed, weights + part.begin, rows, sums, copy);

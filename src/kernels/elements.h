@@ -24,6 +24,11 @@ constexpr std::int64_t bytes_of(Element element) {
   return 0;
 }
 
+/// Of a number as it is stored.
+constexpr std::int64_t bytes_of(const Rows& rows) {
+  return rows.scales == nullptr ? bytes_of(rows.element) : 1;
+}
+
 template <typename T>
 [[gnu::always_inline]] inline T load(const std::byte* at) {
   T value;

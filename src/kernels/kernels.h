@@ -38,12 +38,15 @@ struct Ahead {
 };
 
 /// [slot, dim] numbers of one head in place; strides in elements, `data` may
-/// be unaligned.
+/// be unaligned. Where there are scales [slot], of `element`, data are int8
+/// codes, and a number is code times scale, rounded to `element`.
 struct Rows {
   const std::byte* data = nullptr;
   Element element = Element::kF32;
   std::int64_t slot_stride = 0;
   std::int64_t dim_stride = 1;
+  const std::byte* scales = nullptr;
+  std::int64_t scale_stride = 0;
   Ahead ahead;
 };
 
@@ -140,6 +143,10 @@ struct Kernels {
   /// which is rounded once. A signalling f16 or f64 NaN becomes quiet.
   void (*widen)(const std::byte* data, Element element, std::int64_t stride,
                 std::int64_t count, float* out);
+
+  /// `count` codes times `scale`, each product rounded to `element`.
+  void (*widen_codes)(const std::int8_t* codes, float scale, Element element,
+                      std::int64_t count, float* out);
 
   /// Rounds once to nearest, ties to even; too large becomes Inf. NaN keeps
   /// its sign and upper payload and becomes quiet.

@@ -95,11 +95,9 @@ unsigned nf4_code(float x) {
 void dequantize_int8(const std::int8_t* weight, const std::byte* scale,
                      Element logical, std::int64_t rows, std::int64_t dim,
                      float* out) {
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const float factor = element(scale, logical, row);
-    for (std::int64_t d = row * dim; d < (row + 1) * dim; ++d)
-      out[d] = rounded_to(logical, static_cast<float>(weight[d]) * factor);
-  }
+  for (std::int64_t row = 0; row < rows; ++row)
+    active().widen_codes(weight + row * dim, element(scale, logical, row),
+                         logical, dim, out + row * dim);
 }
 
 void quantize_int8(const float* data, Element logical, std::int64_t rows,

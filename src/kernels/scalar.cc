@@ -58,11 +58,9 @@ constexpr auto kLaneCount = static_cast<std::size_t>(kLanes);
                                         std::int64_t end, std::int64_t dim,
                                         float* out) {
   const std::int64_t stride = packed_stride(dim);
-  const std::int64_t size = bytes_of(rows.element);
   for (std::int64_t slot = begin; slot < end; ++slot) {
     float* row = out + (slot - begin) * stride;
-    scalar_widen(rows.data + slot * rows.slot_stride * size, rows.element,
-                 rows.dim_stride, dim, row);
+    scalar_widen_row(rows, slot, 0, dim, row);
     std::fill(row + dim, row + stride, 0.0F);
   }
 }
@@ -186,6 +184,7 @@ constinit const Kernels kScalar = {
     .merge = merge,
     .finish = finish,
     .widen = scalar_widen,
+    .widen_codes = scalar_widen_codes,
     .narrow_f32 = scalar_narrow_f32,
     .narrow_f64 = scalar_narrow_f64,
     .scan = scalar_scan,

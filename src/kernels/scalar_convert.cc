@@ -61,6 +61,33 @@ void scalar_widen(const std::byte* data, Element element, std::int64_t stride,
   }
 }
 
+void scalar_widen_codes(const std::int8_t* codes, float scale, Element element,
+                        std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = rounded_to(element, static_cast<float>(codes[i]) * scale);
+}
+
+float scale_at(const Rows& rows, std::int64_t slot) {
+  float scale = 0;
+  scalar_widen(rows.scales + slot * rows.scale_stride * bytes_of(rows.element),
+               rows.element, 1, 1, &scale);
+  return scale;
+}
+
+void scalar_widen_row(const Rows& rows, std::int64_t slot, std::int64_t first,
+                      std::int64_t count, float* out) {
+  const std::byte* at =
+      rows.data +
+      (slot * rows.slot_stride + first * rows.dim_stride) * bytes_of(rows);
+  if (rows.scales == nullptr)
+    return scalar_widen(at, rows.element, rows.dim_stride, count, out);
+  const float scale = scale_at(rows, slot);
+  const auto* codes = reinterpret_cast<const std::int8_t*>(at);
+  for (std::int64_t i = 0; i < count; ++i)
+    scalar_widen_codes(codes + i * rows.dim_stride, scale, rows.element, 1,
+                       out + i);
+}
+
 void scalar_narrow_f64(const double* data, std::int64_t count, Element element,
                        std::byte* out) {
   for (std::int64_t i = 0; i < count; ++i) {

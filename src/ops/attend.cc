@@ -123,12 +123,17 @@ struct Chunk {
 
 kernels::Rows rows_of(const SlabView& view, std::int64_t head,
                       const kernels::Ahead& ahead) {
-  const std::int64_t size = bytes_per_element(view.dtype);
-  return {.data = view.data + head * view.strides[1] * size,
-          .element = element_of(view.dtype),
-          .slot_stride = view.strides[0],
-          .dim_stride = view.strides[2],
-          .ahead = ahead};
+  kernels::Rows rows{
+      .data = view.data + head * view.strides[1] * view.element_bytes(),
+      .element = element_of(view.dtype),
+      .slot_stride = view.strides[0],
+      .dim_stride = view.strides[2],
+      .ahead = ahead};
+  if (view.scales == nullptr) return rows;
+  rows.scales = view.scales +
+                head * view.scale_strides[1] * bytes_per_element(view.dtype);
+  rows.scale_stride = view.scale_strides[0];
+  return rows;
 }
 
 void sort_heads(const AttendProblem& problem, std::vector<Head>& heads) {
@@ -257,7 +262,7 @@ struct Part {
 // single row of floats reads memory in order, which the CPU foresees by itself.
 kernels::Ahead ahead_of(const SlabView& view, const Part& part,
                         std::int64_t head, std::int64_t rows) {
-  const std::int64_t size = bytes_per_element(view.dtype);
+  const std::int64_t size = view.element_bytes();
   const std::int64_t slot_bytes = view.strides[0] * size;
   const std::byte* slots = view.data + part.slots.begin * slot_bytes;
   const std::int64_t count = part.slots.end - part.slots.begin;
@@ -266,7 +271,7 @@ kernels::Ahead ahead_of(const SlabView& view, const Part& part,
     return {.data = slots + count * (slot_bytes + part.number * share),
             .bytes_per_slot = share};
   }
-  const bool in_order = rows == 1 && view.dtype == DType::kF32;
+  const bool in_order = rows == 1 && size == bytes_per_element(DType::kF32);
   if (in_order || view.strides[0] != view.shape[2]) return {};
   return {.data = slots + head * view.strides[1] * size + kBytesAhead,
           .bytes_per_slot = slot_bytes};

@@ -131,8 +131,8 @@ FinalComparison checked(const ReplayProblem& p, const Tensor& tensor,
 // ---- quantized
 
 // Compares runs of `size` bytes, codes or scales, from row `first` on.
-void compare_bytes(const std::vector<std::byte>& expected,
-                   const std::vector<std::byte>& actual, std::int64_t size,
+void compare_bytes(std::span<const std::byte> expected,
+                   std::span<const std::byte> actual, std::int64_t size,
                    const std::string& place, FinalComparison& comparison) {
   const auto count = std::ssize(actual) / size;
   comparison.compared += count;

@@ -23,6 +23,13 @@ PagedRows::PagedRows(const Tensor& source, std::int64_t row)
   pages_.resize(static_cast<std::size_t>(pages()));
 }
 
+PagedRows::PagedRows(const SlabView& slots)
+    : PagedRows(DType::kF32, slots.shape[0], slots.shape[1], slots.shape[2]) {
+  for (std::int64_t page = 0; page < pages(); ++page)
+    pages_[static_cast<std::size_t>(page)].view =
+        cut(slots, page * kSpan, slots_of(page));
+}
+
 PagedRows::PagedRows(DType dtype, std::int64_t slots, std::int64_t heads,
                      std::int64_t dim)
     : dtype_(dtype), slots_(slots), heads_(heads), dim_(dim) {

@@ -22,6 +22,9 @@ class PagedRows {
   /// A row of an unquantized tensor, which must outlive it.
   PagedRows(const Tensor& source, std::int64_t row);
 
+  /// Slots that lie in memory and must outlive it; what is written is f32.
+  explicit PagedRows(const SlabView& slots);
+
   /// Slots of its own, all zero.
   PagedRows(DType dtype, std::int64_t slots, std::int64_t heads,
             std::int64_t dim);

@@ -32,24 +32,28 @@ std::int64_t block_of(const Tensor& tensor) {
                          : tensor.quantization.block_size;
 }
 
-// Bytes [first, first + count) of a source of codes or scales, elements of
-// `size` bytes in one run.
-std::vector<std::byte> read_run(const SlabSource& source, std::int64_t first,
-                                std::int64_t count, std::int64_t size) {
-  std::vector<std::byte> result(at(count * size));
-  const auto bytes = source.bytes();
-  if (bytes.empty())
-    source.read({.first = {first}, .count = {count}}, result);
-  else
-    std::copy_n(bytes.begin() + first * size, count * size, result.begin());
-  return result;
-}
-
 std::byte* bytes_of(std::vector<float>& values) {
   return reinterpret_cast<std::byte*>(values.data());
 }
 
 }  // namespace
+
+CodeBytes::CodeBytes(const SlabSource& source, std::int64_t first,
+                     std::int64_t count, std::int64_t size) {
+  const auto bytes = source.bytes();
+  if (!bytes.empty()) {
+    borrowed_ = bytes.subspan(at(first * size), at(count * size));
+    return;
+  }
+  make_writable(at(count * size));
+  source.read({.first = {first}, .count = {count}}, own_);
+}
+
+void CodeBytes::make_writable(std::size_t size) {
+  if (!owned_) own_.assign(borrowed_.begin(), borrowed_.end());
+  owned_ = true;
+  own_.resize(size);
+}
 
 bool rows_are_apart(const Tensor& tensor) {
   const std::int64_t slot = elements_of_slot(tensor);
@@ -68,23 +72,25 @@ QuantizedRows::QuantizedRows(const Tensor& tensor, std::int64_t first,
   const std::int64_t begin = first * row;
   elements_ = (last - first) * row;
   const std::int64_t codes_in_byte = is_int8(tensor) ? 1 : 2;
-  codes_ = read_run(*tensor.source, begin / codes_in_byte,
-                    elements_ / codes_in_byte, 1);
-  scales_ = read_run(*tensor.quantization.scales, begin / block_,
-                     elements_ / block_, bytes_per_element(tensor.dtype));
+  codes_ = CodeBytes(*tensor.source, begin / codes_in_byte,
+                     elements_ / codes_in_byte, 1);
+  scales_ = CodeBytes(*tensor.quantization.scales, begin / block_,
+                      elements_ / block_, bytes_per_element(tensor.dtype));
 }
 
 void QuantizedRows::dequantize(const Run& run, float* to) const {
   const std::byte* scales =
-      scales_.data() + run.first / block_ * bytes_per_element(tensor_->dtype);
+      scales_.bytes().data() +
+      run.first / block_ * bytes_per_element(tensor_->dtype);
   if (is_int8(*tensor_))
     kernels::dequantize_int8(
-        reinterpret_cast<const std::int8_t*>(codes_.data()) + run.first, scales,
-        element_of(tensor_->dtype), run.count / block_, block_, to);
+        reinterpret_cast<const std::int8_t*>(codes_.bytes().data()) + run.first,
+        scales, element_of(tensor_->dtype), run.count / block_, block_, to);
   else
     kernels::dequantize_nf4(
-        reinterpret_cast<const std::uint8_t*>(codes_.data()), scales_.data(),
-        element_of(tensor_->dtype), block_, run.first, run.count, to);
+        reinterpret_cast<const std::uint8_t*>(codes_.bytes().data()),
+        scales_.bytes().data(), element_of(tensor_->dtype), block_, run.first,
+        run.count, to);
 }
 
 void QuantizedRows::quantize(const Run& run, const float* from) {
@@ -107,8 +113,9 @@ void QuantizedRows::resize(std::int64_t elements) {
                              " elements of a layer that grew",
                  .found = std::to_string(block_)});
   elements_ = elements;
-  codes_.resize(at(is_int8(*tensor_) ? elements : elements / 2));
-  scales_.resize(at(elements / block_ * bytes_per_element(tensor_->dtype)));
+  codes_.make_writable(at(is_int8(*tensor_) ? elements : elements / 2));
+  scales_.make_writable(
+      at(elements / block_ * bytes_per_element(tensor_->dtype)));
 }
 
 PagedRows QuantizedRows::dequantized(std::int64_t row_in_group) const {
@@ -127,6 +134,18 @@ PagedRows QuantizedRows::dequantized(std::int64_t row_in_group) const {
                packed_slab(bytes_of(values), DType::kF32, {count, heads, dim}));
   }
   return rows;
+}
+
+PagedRows QuantizedRows::read_only(std::int64_t row_in_group) const {
+  if (!is_int8(*tensor_)) return dequantized(row_in_group);
+  const std::int64_t slots = extent(*tensor_, AxisKind::kPosition);
+  const std::int64_t heads = extent(*tensor_, AxisKind::kHead);
+  const std::int64_t first = row_in_group * slots * heads;
+  SlabView view = packed_slab(codes().data() + first * block_, tensor_->dtype,
+                              {slots, heads, block_});
+  view.scales = scales().data() + first * bytes_per_element(tensor_->dtype);
+  view.scale_strides = {heads, 1};
+  return PagedRows(view);
 }
 
 void QuantizedRows::requantize_page(PagedRows& rows, std::int64_t page) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/thread_pool.h"
@@ -16,6 +17,31 @@ namespace kvtape {
 /// go together.
 bool rows_are_apart(const Tensor& tensor);
 
+/// Codes or scales: those of the file until they are written.
+class CodeBytes {
+ public:
+  CodeBytes() = default;
+  /// Bytes [first, first + count) elements of `size` bytes of a source that is
+  /// one run; borrowed where it can be addressed.
+  CodeBytes(const SlabSource& source, std::int64_t first, std::int64_t count,
+            std::int64_t size);
+  CodeBytes(CodeBytes&&) = default;
+  CodeBytes& operator=(CodeBytes&&) = default;
+
+  std::span<const std::byte> bytes() const {
+    return owned_ ? std::span<const std::byte>(own_) : borrowed_;
+  }
+  /// Room for `size` bytes that can be written; those there stay.
+  void make_writable(std::size_t size);
+  /// Requires make_writable.
+  std::byte* data() { return own_.data(); }
+
+ private:
+  std::span<const std::byte> borrowed_;
+  std::vector<std::byte> own_;
+  bool owned_ = false;
+};
+
 /// Codes and scales of some batch rows, and what they stand for.
 class QuantizedRows {
  public:
@@ -25,14 +51,18 @@ class QuantizedRows {
   /// What a row of the group is read back as, in f32.
   PagedRows dequantized(std::int64_t row_in_group) const;
 
+  /// A row that nobody writes: int8 codes stay what they are, and are valid as
+  /// long as this is and is not quantized again.
+  PagedRows read_only(std::int64_t row_in_group) const;
+
   /// Quantizes the rows of the group after a step, and replaces them by what
   /// is then read back. Pages that were not written since they were found to
   /// come back as they are stay as they are.
   void requantize(const std::vector<PagedRows*>& rows, ThreadPool& pool);
 
   std::int64_t rows() const { return rows_; }
-  const std::vector<std::byte>& codes() const { return codes_; }
-  const std::vector<std::byte>& scales() const { return scales_; }
+  std::span<const std::byte> codes() const { return codes_.bytes(); }
+  std::span<const std::byte> scales() const { return scales_.bytes(); }
 
  private:
   struct Run {
@@ -52,8 +82,8 @@ class QuantizedRows {
   bool by_page_ = false;
   std::int64_t block_ = 0;     // elements per scale
   std::int64_t elements_ = 0;  // of the group
-  std::vector<std::byte> codes_;
-  std::vector<std::byte> scales_;
+  CodeBytes codes_;
+  CodeBytes scales_;
 };
 
 }  // namespace kvtape

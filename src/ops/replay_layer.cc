@@ -308,10 +308,13 @@ Group open_group(const Layer& layer, std::int64_t first, std::int64_t last) {
   if (p.cache->key->quantized()) group.key.emplace(*p.cache->key, first, last);
   if (p.cache->value->quantized())
     group.value.emplace(*p.cache->value, first, last);
+  const auto rows_of = [&](const QuantizedRows& rows, std::int64_t row) {
+    return p.in_cache ? rows.read_only(row) : rows.dequantized(row);
+  };
   for (std::int64_t row = first; row < last; ++row) {
     RowState state = row_state(p, row);
-    if (group.key) state.key = group.key->dequantized(row - first);
-    if (group.value) state.value = group.value->dequantized(row - first);
+    if (group.key) state.key = rows_of(*group.key, row - first);
+    if (group.value) state.value = rows_of(*group.value, row - first);
     if (p.rotate_keys) {
       state.rotated.emplace(DType::kF32, p.extent, p.key_heads, p.key_dim);
       refresh_rotated(p, *layer.rotation, state, 0, p.extent);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/elements.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {
@@ -44,12 +45,37 @@ void copy_same(const SlabView& from, std::byte* to) {
   }
 }
 
+// Codes times the scales of their heads.
+void copy_codes(const SlabView& from, DType dtype, std::byte* to) {
+  const std::int64_t size = bytes_per_element(dtype);
+  const std::int64_t scale_size = bytes_per_element(from.dtype);
+  for (std::int64_t position = 0; position < from.shape[0]; ++position)
+    for (std::int64_t head = 0; head < from.shape[1]; ++head) {
+      const double scale = load_number(
+          from.dtype, from.scales + (position * from.scale_strides[0] +
+                                     head * from.scale_strides[1]) *
+                                        scale_size);
+      const std::byte* code =
+          from.data + position * from.strides[0] + head * from.strides[1];
+      for (std::int64_t dim = 0; dim < from.shape[2]; ++dim, to += size) {
+        float number = 0;
+        kernels::active().widen_codes(
+            reinterpret_cast<const std::int8_t*>(code + dim * from.strides[2]),
+            static_cast<float>(scale), element_of(from.dtype), 1, &number);
+        store_number(static_cast<double>(number), dtype, to);
+      }
+    }
+}
+
 }  // namespace
 
 SlabView cut(const SlabView& slab, std::int64_t first, std::int64_t count) {
   SlabView result = slab;
-  result.data += first * slab.strides[0] * bytes_per_element(slab.dtype);
+  result.data += first * slab.strides[0] * slab.element_bytes();
   result.shape[0] = count;
+  if (slab.scales != nullptr)
+    result.scales +=
+        first * slab.scale_strides[0] * bytes_per_element(slab.dtype);
   return result;
 }
 
@@ -62,6 +88,7 @@ SlabView packed_slab(const std::byte* data, DType dtype,
 }
 
 void copy_slab(const SlabView& from, DType dtype, std::byte* to) {
+  if (from.scales != nullptr) return copy_codes(from, dtype, to);
   if (from.dtype == dtype) return copy_same(from, to);
   const int size = bytes_per_element(dtype);
   for (std::int64_t position = 0; position < from.shape[0]; ++position)

@@ -3,33 +3,29 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/quantized.h"
+#include "systems/element.h"
+#include "systems/slab_copy.h"
+
 namespace kvtape::bench {
 namespace {
 
-kernels::Element element_of(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return kernels::Element::kF64;
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      return kernels::Element::kF32;
-  }
-}
-
 SlabView slab(const DecodeCache& cache, Order order,
-              const std::vector<std::byte>& data, std::int64_t first) {
+              const std::vector<std::byte>& data,
+              const std::vector<std::byte>& scales, std::int64_t first) {
   const Shape& shape = cache.shape;
   const bool heads_first = order == Order::kHeadFirst;
   const std::int64_t slot = heads_first ? shape.dim : shape.heads * shape.dim;
   const std::int64_t head = heads_first ? shape.slots * shape.dim : shape.dim;
-  return {.data = data.data() + first * slot * bytes_per_element(cache.dtype),
-          .dtype = cache.dtype,
-          .shape = {std::min(kernels::kSpan, shape.slots - first), shape.heads,
-                    shape.dim},
-          .strides = {slot, head, 1}};
+  SlabView all{.data = data.data(),
+               .dtype = cache.dtype,
+               .shape = {shape.slots, shape.heads, shape.dim},
+               .strides = {slot, head, 1}};
+  if (cache.codes()) {
+    all.scales = scales.data();
+    all.scale_strides = {slot / shape.dim, head / shape.dim};
+  }
+  return cut(all, first, std::min(kernels::kSpan, shape.slots - first));
 }
 
 }  // namespace
@@ -62,13 +58,31 @@ DecodeCache decode_cache(const Shape& shape, DType dtype) {
           .value = stored(numbers(shape.elements(), 3), dtype)};
 }
 
+DecodeCache decode_codes(const Shape& shape) {
+  DecodeCache cache{.shape = shape, .dtype = DType::kBF16};
+  const auto quantize = [&](std::uint32_t seed, std::vector<std::byte>& codes,
+                            std::vector<std::byte>& scales) {
+    const std::int64_t rows = shape.slots * shape.heads;
+    codes.resize(static_cast<std::size_t>(shape.elements()));
+    scales.resize(
+        static_cast<std::size_t>(rows * bytes_per_element(cache.dtype)));
+    kernels::quantize_int8(
+        numbers(shape.elements(), seed).data(), element_of(cache.dtype), rows,
+        shape.dim, reinterpret_cast<std::int8_t*>(codes.data()), scales.data());
+  };
+  quantize(2, cache.key, cache.key_scales);
+  quantize(3, cache.value, cache.value_scales);
+  return cache;
+}
+
 Decode::Decode(const DecodeCache& cache, Order order,
                const std::vector<float>& query)
     : output_(query.size()) {
   const Shape& shape = cache.shape;
   for (std::int64_t at = 0; at < shape.slots; at += kernels::kSpan)
-    pages_.push_back({.key = slab(cache, order, cache.key, at),
-                      .value = slab(cache, order, cache.value, at)});
+    pages_.push_back(
+        {.key = slab(cache, order, cache.key, cache.key_scales, at),
+         .value = slab(cache, order, cache.value, cache.value_scales, at)});
   for (std::int64_t token = 1; token <= shape.tokens; ++token)
     tokens_.push_back({.first = 0, .last = shape.slots - shape.tokens + token});
   problem_ = {.pages = pages_,

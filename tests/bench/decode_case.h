@@ -41,20 +41,31 @@ std::vector<float> numbers(std::int64_t count, std::uint32_t seed);
 /// The numbers rounded to `dtype`, one of f64, f32, f16, bf16.
 std::vector<std::byte> stored(const std::vector<float>& data, DType dtype);
 
-/// The bytes serve as either order.
+/// Elements of `dtype`, or int8 codes with a scale of it for every head of a
+/// slot. The bytes serve as either order.
 struct DecodeCache {
   Shape shape;
   DType dtype = DType::kF32;
   std::vector<std::byte> key;
   std::vector<std::byte> value;
+  std::vector<std::byte> key_scales;
+  std::vector<std::byte> value_scales;
 
+  bool codes() const { return !key_scales.empty(); }
+  std::string name() const {
+    return codes() ? "int8" : std::string(kvtape::name(dtype));
+  }
   std::int64_t bytes() const {
-    return shape.elements() * 2 * bytes_per_element(dtype);
+    return std::ssize(key) + std::ssize(value) + std::ssize(key_scales) +
+           std::ssize(value_scales);
   }
 };
 
 /// The same numbers for every dtype.
 DecodeCache decode_cache(const Shape& shape, DType dtype);
+
+/// EasyDeL's 8-bit form, scales in bf16.
+DecodeCache decode_codes(const Shape& shape);
 
 /// Attention of the shape's tokens over a cache, which must outlive it.
 class Decode {

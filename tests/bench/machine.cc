@@ -14,17 +14,6 @@ using kernels::Rows;
 using kernels::Slots;
 using kernels::SoftmaxSum;
 
-int bytes_of_element(kernels::Element element) {
-  switch (element) {
-    case kernels::Element::kF64:
-      return 8;
-    case kernels::Element::kF32:
-      return 4;
-    default:
-      return 2;
-  }
-}
-
 // Whole lines of `count` bytes; the sum keeps the loads.
 KVTAPE_AVX2 __m256i read_run(const std::byte* at, std::int64_t count,
                              kernels::Prefetcher& next, __m256i sum) {
@@ -39,7 +28,7 @@ KVTAPE_AVX2 __m256i read_run(const std::byte* at, std::int64_t count,
 
 KVTAPE_AVX2 void read_rows(const Rows& rows, Slots slots, std::int64_t dim,
                            kernels::Prefetcher next) {
-  const std::int64_t bytes = bytes_of_element(rows.element);
+  const std::int64_t bytes = kernels::bytes_of(rows);
   const std::int64_t stride = rows.slot_stride * bytes;
   const std::byte* at = rows.data + slots.begin * stride;
   __m256i sum = _mm256_setzero_si256();

@@ -6,7 +6,9 @@
 #include <limits>
 
 #include "kernels/dispatch.h"
+#include "kernels/quantized.h"
 #include "systems/element.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape::test {
 namespace {
@@ -48,9 +50,14 @@ Stored random_stored(Random& random, std::int64_t slots, std::int64_t heads,
                      std::int64_t dims) {
   std::vector<double> numbers(static_cast<std::size_t>(slots * heads * dims));
   for (double& x : numbers) x = random.normal();
-  const auto dtype = static_cast<DType>(random.below(4));  // f64 f32 f16 bf16
-  const auto memory = static_cast<Memory>(random.below(4));
-  return stored(std::move(numbers), slots, heads, dims, dtype, memory);
+  Stored s{.dtype = static_cast<DType>(random.below(4)),  // f64 f32 f16 bf16
+           .memory = static_cast<Memory>(random.below(4)),
+           .slots = slots,
+           .heads = heads,
+           .dims = dims,
+           .numbers = std::move(numbers)};
+  s.codes = s.dtype != DType::kF64 && random.chance(20);
+  return stored(std::move(s));
 }
 
 std::vector<std::uint8_t> random_mask(Random& random, std::int64_t slots) {
@@ -113,11 +120,8 @@ void poison(Random& random, bool values_too, Owned& owned) {
       s->numbers[static_cast<std::size_t>(at)] = bad;
     }
   }
-  owned.key = stored(owned.key.numbers, owned.key.slots, owned.key.heads,
-                     owned.key.dims, owned.key.dtype, owned.key.memory);
-  owned.value =
-      stored(owned.value.numbers, owned.value.slots, owned.value.heads,
-             owned.value.dims, owned.value.dtype, owned.value.memory);
+  owned.key = stored(owned.key);
+  owned.value = stored(owned.value);
 }
 
 Attention random_attention(Random& random, std::int64_t query_heads,
@@ -214,41 +218,47 @@ double Stored::at(std::int64_t slot, std::int64_t head,
 
 SlabView Stored::slab(std::int64_t first, std::int64_t count) const {
   const auto strides = strides_of(*this);
-  return {
-      .data = bytes.data() + 1 + first * strides[0] * bytes_per_element(dtype),
-      .dtype = dtype,
-      .shape = {count, heads, dims},
-      .strides = strides};
+  SlabView view{.data = bytes.data() + 1,
+                .dtype = dtype,
+                .shape = {slots, heads, dims},
+                .strides = strides};
+  if (codes) {
+    view.scales = scales.data() + 1;
+    view.scale_strides = {heads, 1};
+  }
+  return cut(view, first, count);
 }
 
-Stored stored(std::vector<double> numbers, std::int64_t slots,
-              std::int64_t heads, std::int64_t dims, DType dtype,
-              Memory memory) {
-  Stored s{.dtype = dtype,
-           .memory = memory,
-           .slots = slots,
-           .heads = heads,
-           .dims = dims,
-           .numbers = std::move(numbers)};
+Stored stored(Stored s) {
   // All numbers at once, then element by element to where they lie.
-  const auto count = std::ssize(s.numbers);
-  const auto size = static_cast<std::size_t>(bytes_per_element(dtype));
-  std::vector<std::byte> packed(s.numbers.size() * size);
-  kernels::active().narrow_f64(s.numbers.data(), count, element_of(dtype),
-                               packed.data());
+  const std::int64_t count = std::ssize(s.numbers);
+  const std::int64_t rows = count / s.dims;
+  const kernels::Element element = element_of(s.dtype);
+  const auto size =
+      static_cast<std::size_t>(s.codes ? 1 : bytes_per_element(s.dtype));
+  std::vector<std::byte> packed(s.numbers.size() * 8);
   std::vector<float> rounded(s.numbers.size());
-  kernels::active().widen(packed.data(), element_of(dtype), 1, count,
-                          rounded.data());
+  kernels::active().narrow_f64(s.numbers.data(), count, element, packed.data());
+  kernels::active().widen(packed.data(), element, 1, count, rounded.data());
+  if (s.codes) {
+    s.scales.resize(static_cast<std::size_t>(rows * 4 + 1));
+    auto* codes = reinterpret_cast<std::int8_t*>(packed.data());
+    kernels::quantize_int8(rounded.data(), element, rows, s.dims, codes,
+                           s.scales.data() + 1);
+    kernels::dequantize_int8(codes, s.scales.data() + 1, element, rows, s.dims,
+                             rounded.data());
+  }
   s.numbers.assign(rounded.begin(), rounded.end());
-  const std::int64_t extent = offset_of(s, slots - 1, heads - 1, dims - 1) + 1;
-  s.bytes.resize(static_cast<std::size_t>(extent) * size + 1);
+  const std::int64_t extent =
+      offset_of(s, s.slots - 1, s.heads - 1, s.dims - 1) + 1;
+  s.bytes.assign(static_cast<std::size_t>(extent) * size + 1, std::byte{});
   const std::byte* from = packed.data();
   const auto step = static_cast<std::size_t>(strides_of(s)[2]) * size;
-  for (std::int64_t slot = 0; slot < slots; ++slot)
-    for (std::int64_t head = 0; head < heads; ++head) {
+  for (std::int64_t slot = 0; slot < s.slots; ++slot)
+    for (std::int64_t head = 0; head < s.heads; ++head) {
       const auto at = static_cast<std::size_t>(offset_of(s, slot, head, 0));
       std::byte* to = s.bytes.data() + 1 + at * size;
-      for (std::int64_t dim = 0; dim < dims; ++dim, from += size, to += step)
+      for (std::int64_t dim = 0; dim < s.dims; ++dim, from += size, to += step)
         std::memcpy(to, from, size);
     }
   return s;
@@ -315,6 +325,8 @@ std::string describe(const Owned& owned) {
   add("mask ", owned.tokens[0].mask != nullptr);
   add("key memory ", static_cast<int>(owned.key.memory));
   add("value memory ", static_cast<int>(owned.value.memory));
+  add("key codes ", owned.key.codes);
+  add("value codes ", owned.value.codes);
   return text + "key " + std::string(name(owned.key.dtype)) + " value " +
          std::string(name(owned.value.dtype));
 }

@@ -29,7 +29,8 @@ enum class Memory : std::uint8_t {
   kSpread,           // gaps between positions, heads and dims
 };
 
-/// One of key and value: elements in memory, one byte off alignment.
+/// One of key and value: elements in memory, or int8 codes with a scale for
+/// each slot and head, one byte off alignment.
 struct Stored {
   DType dtype = DType::kF32;
   Memory memory = Memory::kPositionHeadDim;
@@ -38,6 +39,8 @@ struct Stored {
   std::int64_t dims = 0;
   std::vector<double> numbers;   // [slot, head, dim], as stored
   std::vector<std::byte> bytes;  // what `slab` looks at
+  bool codes = false;
+  std::vector<std::byte> scales;  // [slot, head], of codes
 
   SlabView slab(std::int64_t first, std::int64_t count) const;
   double at(std::int64_t slot, std::int64_t head, std::int64_t dim) const;
@@ -69,10 +72,8 @@ struct Limits {
 /// Fills `owned` with problem number `seed`.
 void make_problem(std::uint64_t seed, const Limits& limits, Owned& owned);
 
-/// Stores `numbers` [slot, head, dim], rounded to the dtype.
-Stored stored(std::vector<double> numbers, std::int64_t slots,
-              std::int64_t heads, std::int64_t dims, DType dtype,
-              Memory memory);
+/// Stores shape.numbers as the shape says, rounded to its dtype, or to codes.
+Stored stored(Stored shape);
 
 /// One line that says what the problem is.
 std::string describe(const Owned& owned);
