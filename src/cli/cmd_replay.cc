@@ -1,5 +1,6 @@
 // kvtape replay: does attention over a cache give what the model gave?
 #include <memory>
+#include <optional>
 
 #include "cli/arguments.h"
 #include "cli/commands.h"
@@ -96,10 +97,15 @@ void check_outputs(const ReplayCommand& command) {
     throw Error({.file = command.svg, .text = "is written twice"});
 }
 
-std::string text_of(const ReplayReport& report, const ReplayCommand& command) {
+// Of the steps, and of the log beside them.
+std::string text_of(const ReplayReport& report, const OperationsReport* log,
+                    const ReplayCommand& command) {
   if (command.common.quiet) return "";
-  if (command.common.json) return replay_json(report, command.file);
-  return replay_text(report, command.file, style_of(command.common));
+  if (command.common.json) return replay_json(report, command.file, log);
+  const TextStyle style = style_of(command.common);
+  std::string text = replay_text(report, command.file, style);
+  if (log != nullptr) text += '\n' + operations_text(*log, command.file, style);
+  return text;
 }
 
 std::string text_of(const OperationsReport& report,
@@ -137,14 +143,18 @@ Outcome run_log(const ReplayCommand& command, const Tape& tape) {
 
 Outcome run_steps(const ReplayCommand& command, const Tape& tape) {
   const ReplayReport report = replayed(command, tape);
+  std::optional<OperationsReport> log;
+  if (!tape.trace->operations.empty()) log = replayed_log(command, tape);
   if (report.replayed)
     write_tape(*report.replayed, command.write, {.force = command.force});
-  const int status = report.success() ? kGood : kBad;
+  const bool good = report.success() && (!log || log->success());
+  const int status = good ? kGood : kBad;
   if (command.svg == kStandardOutput)
     return {.status = status, .out = replay_svg(report, command.file)};
   if (!command.svg.empty())
     write_text(command.svg, replay_svg(report, command.file), command.force);
-  return {.status = status, .out = text_of(report, command)};
+  return {.status = status,
+          .out = text_of(report, log ? &*log : nullptr, command)};
 }
 
 Outcome run_replay(const ReplayCommand& command) {

@@ -1,5 +1,6 @@
 // Replays of operation logs as JSON.
-#include "report/json.h"
+#include "report/operations_json.h"
+
 #include "report/operations.h"
 #include "report/operations_words.h"
 
@@ -27,21 +28,25 @@ Json outcome_json(const OperationOutcome& outcome) {
 
 }  // namespace
 
-std::string operations_json(const OperationsReport& report,
-                            const std::string& file) {
+Json log_json(const OperationsReport& report) {
   Json operations = Json::array();
   for (const OperationOutcome& outcome : report.operations)
     operations.push_back(outcome_json(outcome));
-  return json_text({
-      {"schema", "kvtape.operations/1"},
-      {"file", file},
+  return {
       {"success", report.success()},
       {"mode", report.mode == Mode::kChecked ? "checked" : "faithful"},
       {"broken",
        report.broken ? Json(report.operations[*report.broken].number) : Json()},
       {"operations", std::move(operations)},
       {"final_state", comparisons_json(report.final_state)},
-  });
+  };
+}
+
+std::string operations_json(const OperationsReport& report,
+                            const std::string& file) {
+  Json json{{"schema", "kvtape.operations/1"}, {"file", file}};
+  json.update(log_json(report));
+  return json_text(json);
 }
 
 }  // namespace kvtape

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kvtape/replay.h"
+#include "kvtape/replay_operations.h"
 #include "report/style.h"
 
 namespace kvtape {
@@ -11,8 +12,9 @@ namespace kvtape {
 std::string replay_text(const ReplayReport& report, const std::string& file,
                         const TextStyle& style);
 
-/// "schema": "kvtape.replay/1".
-std::string replay_json(const ReplayReport& report, const std::string& file);
+/// "schema": "kvtape.replay/1"; `log` is that of a log beside the steps.
+std::string replay_json(const ReplayReport& report, const std::string& file,
+                        const OperationsReport* log = nullptr);
 
 /// The error against the step: log scale, one line per layer, the worst in
 /// bold, the tolerance as a rule across, the first failing step marked.

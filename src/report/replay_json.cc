@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "report/json.h"
+#include "report/operations_json.h"
 #include "report/replay.h"
 
 namespace kvtape {
@@ -68,14 +69,15 @@ Json tolerance_json(const ReplayReport& report) {
 
 }  // namespace
 
-std::string replay_json(const ReplayReport& report, const std::string& file) {
+std::string replay_json(const ReplayReport& report, const std::string& file,
+                        const OperationsReport* log) {
   const bool checked = report.mode == ReplayOptions::Mode::kChecked;
   const Json doubling =
       report.doubling_steps ? json_number(*report.doubling_steps) : Json();
   return json_text({
       {"schema", "kvtape.replay/1"},
       {"file", file},
-      {"success", report.success()},
+      {"success", report.success() && (log == nullptr || log->success())},
       {"mode", checked ? "checked" : "faithful"},
       {"cache_dtype", name(report.cache_dtype)},
       {"tolerance", tolerance_json(report)},
@@ -95,6 +97,7 @@ std::string replay_json(const ReplayReport& report, const std::string& file) {
       {"errors", errors_json(report)},
       {"findings", findings_json(report.findings)},
       {"final_state", final_json(report)},
+      {"log", log == nullptr ? Json() : log_json(*log)},
   });
 }
 

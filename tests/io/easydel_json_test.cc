@@ -144,6 +144,23 @@ TEST_CASE("records that EasyDeL cannot read either, or should not") {
   }
 }
 
+// Later versions of EasyDeL have renamed index to indexs.
+TEST_CASE("an index of another name is not taken for none") {
+  const auto cache = TransformerCache::init_cache(
+      CacheMetadata::create({.batch_size = 1,
+                             .sequence_length = 2,
+                             .num_hidden_layers = 1,
+                             .num_heads = 1,
+                             .head_dim = 2}));
+  Dict dict = to_dict(*cache[0]);
+  dict["indexs"] = dict.at("index");
+  dict.erase("index");
+  CHECK_THROWS_WITH(from_dict<TransformerCacheView>(dict, Keys::kStrict),
+                    Catch::Contains("index"));
+  CHECK_THROWS_WITH(from_dict<TransformerCacheView>(dict, Keys::kEasyDel),
+                    Catch::Contains("index"));
+}
+
 TEST_CASE("a cache of no layers has a pure form, where EasyDeL fails") {
   CHECK(row("to_pure of empty views").at("error").at("error_type") ==
         "IndexError");

@@ -8,10 +8,12 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "kvtape/equal.h"
 #include "kvtape/error.h"
 #include "kvtape/io.h"
+#include "kvtape/serialize.h"
 
 namespace kvtape {
 namespace {
@@ -84,7 +86,7 @@ TEST_CASE("logs of the real systems are reproduced, bit for bit") {
   CHECK(refused == silent().size());
 }
 
-TEST_CASE("a log is the same in HDF5") {
+TEST_CASE("a log is the same in HDF5, and as a dict") {
   const fs::path path =
       fs::temp_directory_path() / "kvtape_replay_operations_test.h5";
   for (const char* name : {"append_frozen", "ins_quant_a8bit", "append_errors",
@@ -96,6 +98,8 @@ TEST_CASE("a log is the same in HDF5") {
     CHECK(first_difference(tape, again).value_or("") == "");
     CHECK(again.findings.empty());
     CHECK(replay_operations(again, {.mode = Mode::kFaithful}).success());
+    const Dict dict = to_dict(tape, Encoding::kBase64);
+    CHECK(first_difference(tape, from_dict<Tape>(dict)).value_or("") == "");
   }
   fs::remove(path);
 }

@@ -24,7 +24,8 @@ std::string sample(std::string_view name) {
     return replay_json(samples::troubled_replay(), samples::hostile_name());
   }
   if (name == "replay-fine") {
-    return replay_json(samples::replay(2, 3, -1), "fine.h5");
+    const OperationsReport log = samples::troubled_operations();
+    return replay_json(samples::replay(2, 3, -1), "fine.h5", &log);
   }
   if (name == "convert") return convert_json(samples::conversion());
   if (name == "convert-lossy") {
