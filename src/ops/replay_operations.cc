@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <utility>
 
 #include "kvtape/equal.h"
@@ -29,14 +30,22 @@ void check_cached(const std::optional<Tensor>& tensor,
     check_floats(*tensor, object, kinds);
 }
 
+void check_row_numbers(const std::optional<Tensor>& tensor,
+                       const std::string& object) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (!tensor) return;
+  check_integers(*tensor, object, {});
+  check_bounds(object, -kMost - 1, kMost, integers(*tensor));
+}
+
 void check_layers(const std::map<std::int64_t, LayerCache>& layers,
                   const std::string& path) {
   for (const auto& [number, layer] : layers) {
     const std::string object = fmt::format("{}/layers/{}", path, number);
     check_cached(layer.key, object + "/key");
     check_cached(layer.value, object + "/value");
-    if (layer.index) check_integers(*layer.index, object + "/index", {});
-    if (layer.starts) check_integers(*layer.starts, object + "/starts", {});
+    check_row_numbers(layer.index, object + "/index");
+    check_row_numbers(layer.starts, object + "/starts");
   }
 }
 

@@ -72,10 +72,11 @@ std::int64_t Mask::offset(std::int64_t batch, std::int64_t head,
 }
 
 Mask empty_mask(const std::array<std::int64_t, 4>& sizes) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;  // bytes, in memory
   const auto count = checked_product(sizes);
-  if (!count)
+  if (!count || *count > kMost)
     throw Error({.field = "mask",
-                 .expected = "a size that fits 63 bits",
+                 .expected = fmt::format("at most {} elements", kMost),
                  .found = shape_text(sizes)});
   return {.sizes = sizes, .bits = std::vector<std::uint8_t>(at(*count))};
 }

@@ -28,6 +28,25 @@ LayerCache& layer_at(Cache& cache, std::int64_t number) {
   return found->second;
 }
 
+// Of the arguments that the systems hold in 32 bits.
+void check_int32(const char* field, const std::optional<std::int64_t>& number,
+                 std::int64_t least) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (!number || (*number >= least && *number <= kMost)) return;
+  throw Error({.field = field,
+               .expected = fmt::format("{} to {}", least, kMost),
+               .found = std::to_string(*number)});
+}
+
+void check_numbers(const Operation& operation) {
+  constexpr std::int64_t kLeast = std::numeric_limits<std::int32_t>::min();
+  check_int32("slot", operation.slot, kLeast);
+  check_int32("end_index", operation.end_index, kLeast);
+  check_int32("query_length", operation.query_length, 0);
+  check_int32("sliding_window", operation.sliding_window, kLeast);
+  check_int32("block_size", operation.block_size, kLeast);
+}
+
 // A cache of that layer only, as its first.
 Cache alone(const Cache& cache, const LayerCache& layer) {
   return {.metadata = cache.metadata, .layers = {{0, layer}}};
@@ -219,11 +238,7 @@ void check_end_index(const LayerCache& layer, std::int64_t end_index) {
 
 void set_end_index(OperatedCache& state, const Operation& operation,
                    Mode mode) {
-  const auto end = static_cast<std::int32_t>(*operation.end_index);
-  if (end != *operation.end_index)
-    throw Error({.field = "end_index",
-                 .expected = "a number of 32 bits",
-                 .found = std::to_string(*operation.end_index)});
+  const std::int64_t end = *operation.end_index;
   std::vector<LayerCache*> layers;
   if (operation.layer) layers = {&layer_at(state.cache, *operation.layer)};
   if (!operation.layer)
@@ -247,6 +262,7 @@ OperationOutput execute(OperatedCache& state, const Operation& operation,
     throw Error({.field = std::string(missing.front()),
                  .expected = "an argument of that name",
                  .found = "none"});
+  check_numbers(operation);
   switch (*operation.kind) {
     case Kind::kConcatenateToCache:
     case Kind::kConcatenate:

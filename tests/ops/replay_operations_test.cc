@@ -225,6 +225,32 @@ TEST_CASE("the final cache is compared") {
   CHECK(report.final_state.size() == 4);
 }
 
+TEST_CASE("numbers that the systems cannot hold are refused") {
+  for (const std::int64_t number :
+       {std::int64_t{1} << 31, std::int64_t{-1} << 40, INT64_MAX, INT64_MIN}) {
+    for (const char* name : {"ins_slot_2", "cat_prefill_decode"})
+      for (const Mode mode : {Mode::kChecked, Mode::kFaithful}) {
+        Tape tape = logged(name);
+        Operation& operation = tape.trace->operations.at(0);
+        operation.slot = number;
+        operation.query_length = number;
+        const OperationsReport report = replay_operations(tape, {.mode = mode});
+        REQUIRE(report.broken == 0u);
+        CHECK(report.operations[0].status == Status::kFailed);
+      }
+  }
+}
+
+TEST_CASE("a mask too large for any memory is refused") {
+  Tape tape = logged("cat_prefill_decode");
+  tape.trace->operations.at(0).query_length = INT32_MAX;
+  const OperationsReport report =
+      replay_operations(tape, {.mode = Mode::kFaithful});
+  REQUIRE(report.broken == 0u);
+  CHECK_THAT(report.operations[0].message,
+             Catch::Contains("mask: expected at most"));
+}
+
 TEST_CASE("a tensor that contradicts itself is an error, not a crash") {
   Tape tape = logged("cat_prefill_decode");
   tape.trace->operations.at(0).key->axes[0].size = 1 << 20;
