@@ -31,13 +31,17 @@ struct JsonOptions {
   JsonForm form = JsonForm::kDocument;
   int indent = 2;   // blanks of a level of a document; 0 = all in one line
   int threads = 0;  // 0 = one per core; the text is the same for any number
+  /// Told how many bytes of tensors have been read, and of how many.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
 
 /// Takes text, in order, a few MiB at a time.
 using TextSink = std::function<void(std::string_view)>;
 
-/// Writes a tape as text, in bounded memory whatever its size. Throws Error
-/// where a tensor cannot be read or spelled.
+/// Writes a tape as text, in bounded memory whatever its size. Layers that are
+/// stacked in one dataset stand each by itself. Throws Error where something
+/// cannot be read, or not be spelled so that it reads back; what the sink
+/// throws passes as it is.
 void write_json(const Tape& tape, const JsonOptions& options,
                 const TextSink& sink);
 

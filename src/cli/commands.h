@@ -29,6 +29,7 @@ using Action = std::function<Outcome()>;
 /// Each declares the options of a command; the result runs it once they are
 /// parsed.
 Action declare_info(CLI::App& app);
+Action declare_dump(CLI::App& app);
 Action declare_validate(CLI::App& app);
 Action declare_replay(CLI::App& app);
 Action declare_convert(CLI::App& app);
@@ -44,6 +45,7 @@ struct Command {
 /// In the order of `--help`: look, check, run, change.
 inline constexpr std::array kCommands{
     Command{"info", "Show what is inside cache files", declare_info},
+    Command{"dump", "Write a cache as JSON or as a table", declare_dump},
     Command{"validate", "Check whether caches are sound", declare_validate},
     Command{"replay", "Play a trace again and compare the outputs",
             declare_replay},

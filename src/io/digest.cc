@@ -55,6 +55,18 @@ bool has_digest(const PlannedDataset& dataset) {
          storage.digested == digest_header(dataset.dtype, dataset.sizes);
 }
 
+void check_digest(const PlannedDataset& dataset, const std::string& digest) {
+  if (!has_digest(dataset)) return;
+  const std::string recorded = dataset.source->storage().digest;
+  if (recorded != digest)
+    throw Error({.file = file_of(*dataset.source),
+                 .field = "digest",
+                 .expected = recorded,
+                 .found = digest,
+                 .hint = "the elements changed after they were written: copy "
+                         "or dump the file again"});
+}
+
 std::string digest_of(
     const PlannedDataset& dataset,
     const std::function<void(std::span<const std::byte>)>& visit) {
@@ -64,13 +76,7 @@ std::string digest_of(
     if (visit) visit(elements);
   });
   std::string text = digest.text();
-  if (has_digest(dataset) && dataset.source->storage().digest != text)
-    throw Error({.file = file_of(*dataset.source),
-                 .field = "digest",
-                 .expected = dataset.source->storage().digest,
-                 .found = text,
-                 .hint = "the elements changed after they were written: copy "
-                         "or dump the file again"});
+  check_digest(dataset, text);
   return text;
 }
 

@@ -38,6 +38,9 @@ std::string digest_of(
     const PlannedDataset& dataset,
     const std::function<void(std::span<const std::byte>)>& visit = {});
 
+/// Throws Error where the file that the elements come from recorded another.
+void check_digest(const PlannedDataset& dataset, const std::string& digest);
+
 /// Whether the file that the elements come from recorded their digest.
 bool has_digest(const PlannedDataset& dataset);
 

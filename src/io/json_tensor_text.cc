@@ -2,21 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "io/axes_text.h"
 #include "io/base64.h"
-#include "io/digest.h"
 #include "io/list_text.h"
 #include "io/number_text.h"
-#include "io/tensor_summary.h"
-#include "kernels/elements.h"
 #include "kvtape/error.h"
+#include "systems/slab_copy.h"
 
 namespace kvtape {
 namespace {
 
-using Bytes = std::span<const std::byte>;
+using Bytes = TensorPass::Bytes;
 
 // Bytes that one thread spells at a time: whole elements of every dtype, and
 // whole quads of base64.
@@ -88,115 +88,153 @@ class Speller {
 };
 
 void write_numbers(const PlannedDataset& dataset, JsonWriter& writer,
-                   ThreadPool& pool) {
+                   TensorPass& pass) {
   writer.key("data");
   writer.value("[");
   Speller speller(
       [dtype = dataset.dtype](Bytes bytes, std::string& out) {
         append_numbers(dtype, bytes, out);
       },
-      ",", writer, pool);
-  stream(dataset, [&](Bytes bytes) { speller.add(bytes); });
+      ",", writer, pass.pool());
+  pass.read(dataset, [&](Bytes bytes) { speller.add(bytes); });
   speller.finish();
   writer.value("]");
 }
 
 void write_base64(const PlannedDataset& dataset, JsonWriter& writer,
-                  ThreadPool& pool) {
+                  TensorPass& pass) {
   writer.key("data");
   writer.value("\"");
-  Speller speller(append_base64, "", writer, pool);
-  stream(dataset, [&](Bytes bytes) { speller.add(bytes); });
+  Speller speller(append_base64, "", writer, pass.pool());
+  pass.read(dataset, [&](Bytes bytes) { speller.add(bytes); });
   speller.finish();
   writer.value("\"");
 }
 
 // Pairs of an element's number and its bits, where a NaN says more than "NaN".
-std::string payloads_of(const PlannedDataset& dataset) {
-  const auto size = static_cast<std::size_t>(bytes_per_element(dataset.dtype));
-  std::string text;
-  std::size_t found = 0;
-  std::size_t before = 0;  // elements of earlier slabs
-  stream(dataset, [&](Bytes bytes) {
-    const std::size_t count = bytes.size() / size;
-    for (std::size_t i = 0;; ++i) {
-      i = next_nan_payload(dataset.dtype, bytes, i);
-      if (i >= count) break;
-      if (++found > kMostPayloads)
-        throw Error({.field = "nan_payloads",
-                     .expected = fmt::format("at most {}", kMostPayloads),
-                     .found = "more NaN with bits of their own",
-                     .hint = "--encoding base64 keeps them all"});
-      std::uint64_t bits = 0;
-      std::memcpy(&bits, bytes.data() + i * size, size);
-      text += fmt::format("{}[{}, \"{:0{}x}\"]", text.empty() ? "" : ", ",
-                          before + i, bits, 2 * size);
-    }
-    before += count;
-  });
-  return text;
-}
+class NanPayloads {
+ public:
+  explicit NanPayloads(DType dtype)
+      : dtype_(dtype),
+        size_(static_cast<std::size_t>(bytes_per_element(dtype))) {}
 
-// Attributes but those that have members of their own.
-void write_attributes(const PlannedObject& object, JsonWriter& writer) {
-  std::string text;
-  for (const auto& [name, value] : object.attributes) {
-    if (name == "axes" || name == "digest") continue;
-    const auto* words = std::get_if<std::string>(&value);
-    if (name == "axis_names" && words != nullptr) continue;
-    text += (text.empty() ? "" : ", ") + json_string(name) + ": " +
-            json_value(value);
+  void add(Bytes bytes) {
+    const std::size_t count = bytes.size() / size_;
+    for (std::size_t i = 0;; ++i) {
+      i = next_nan_payload(dtype_, bytes, i);
+      if (i >= count) break;
+      add_element(bytes.subspan(i * size_, size_), before_ + i);
+    }
+    before_ += count;
   }
-  if (!text.empty()) writer.member("attributes", "{" + text + "}");
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void add_element(Bytes element, std::size_t number) {
+    if (++found_ > kMostPayloads)
+      throw Error({.field = "nan_payloads",
+                   .expected = fmt::format("at most {}", kMostPayloads),
+                   .found = "more NaN with bits of their own",
+                   .hint = "--encoding base64 keeps them all"});
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, element.data(), size_);
+    text_ += fmt::format("{}[{}, \"{:0{}x}\"]", text_.empty() ? "" : ", ",
+                         number, bits, 2 * size_);
+  }
+
+  DType dtype_;
+  std::size_t size_;
+  std::size_t before_ = 0;  // elements of earlier slabs
+  std::size_t found_ = 0;
+  std::string text_;
+};
+
+void write_payloads(const PlannedDataset& dataset, JsonWriter& writer) {
+  if (!is_float(dataset.dtype)) return;
+  NanPayloads payloads(dataset.dtype);
+  stream(dataset, [&](Bytes bytes) { payloads.add(bytes); });
+  if (!payloads.text().empty())
+    writer.member("nan_payloads", "[" + payloads.text() + "]");
 }
 
 }  // namespace
 
-void write_summary(const kernels::Summary& summary, JsonWriter& writer) {
-  const bool any = summary.finite() > 0;
-  const auto number = [&](double value) {
-    return any ? json_value(value) : "null";
-  };
-  writer.member("count", std::to_string(summary.count));
-  writer.member("min", number(summary.min));
-  writer.member("max", number(summary.max));
-  writer.member("mean", number(summary.mean));
-  writer.member("std", number(summary.standard_deviation()));
-  writer.member("zeros", std::to_string(summary.zeros));
-  writer.member("nan", std::to_string(summary.nan));
-  writer.member("inf", std::to_string(summary.inf));
+std::string number_of(double value, DType dtype) {
+  if (!is_float(dtype)) return fmt::format("{:.0f}", value);
+  std::array<std::byte, sizeof(double)> bytes{};
+  store_number(value, dtype, bytes.data());
+  std::string text;
+  append_numbers(
+      dtype,
+      Bytes(bytes).first(static_cast<std::size_t>(bytes_per_element(dtype))),
+      text);
+  return text;
 }
 
-std::string words_json(std::string_view words) {
+void write_summary(const kernels::Summary& summary, DType dtype,
+                   JsonWriter& writer) {
+  const bool any = summary.finite() > 0;
+  const auto member = [&](const char* name, std::string text) {
+    writer.member(name, any ? text : "null", Line::kSame);
+  };
+  const auto count = [&](const char* name, std::int64_t number) {
+    writer.member(name, std::to_string(number), Line::kSame);
+  };
+  count("count", summary.count);
+  // A minimum of -0 is 0.
+  member("min", number_of(summary.min + 0.0, dtype));
+  member("max", number_of(summary.max + 0.0, dtype));
+  member("mean", json_value(any ? summary.mean() : 0));
+  member("std", json_value(any ? summary.std() : 0));
+  writer.member("zeros", std::to_string(summary.zeros));
+  count("nan", summary.nan);
+  count("inf", summary.inf);
+}
+
+std::string words_json(const std::vector<std::string>& words) {
   std::string text;
-  for (const std::string& word : split_words(words))
-    text += (text.empty() ? "" : ", ") + json_string(word);
+  for (const std::string& word : words)
+    text += (&word == words.data() ? "" : ", ") + json_string(word);
   return "[" + text + "]";
 }
 
+void write_attributes(const PlannedObject& object,
+                      std::initializer_list<std::string_view> known,
+                      JsonWriter& writer) {
+  std::string text;
+  for (const auto& [name, value] : object.attributes)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      text += (text.empty() ? "" : ", ") + json_string(name) + ": " +
+              json_value(value);
+  if (!text.empty()) writer.member("attributes", "{" + text + "}");
+}
+
 void write_tensor(const PlannedObject& object, Encoding encoding,
-                  JsonWriter& writer, ThreadPool& pool) {
+                  JsonWriter& writer, TensorPass& pass) {
   const PlannedDataset& dataset = *object.dataset;
   writer.member("dtype", json_string(name(dataset.dtype)));
-  writer.member("shape", list_text(dataset.sizes));
-  if (!dataset.axes.empty()) writer.member("axes", words_json(dataset.axes));
+  writer.member("shape", list_text(dataset.sizes), Line::kSame);
+  writer.member("axes", words_json(dataset.axes), Line::kSame);
   for (const auto& [name, value] : object.attributes)
     if (const auto* words = std::get_if<std::string>(&value);
         name == "axis_names" && words != nullptr)
-      writer.member("axis_names", words_json(*words));
-  write_attributes(object, writer);
+      writer.member("axis_names", words_json(split_words(*words)), Line::kSame);
+  write_attributes(object, {"axes", "axis_names"}, writer);
+  // What a document told without values has no summary.
+  if (encoding == Encoding::kSummary && !dataset.source->has_values())
+    encoding = Encoding::kNone;
   writer.member("encoding", json_string(name(encoding)));
   if (encoding == Encoding::kSummary) {
-    write_summary(summary_of(dataset), writer);
-    writer.member("digest", json_string(digest_of(dataset)));
+    const TensorPass::Digested digested = pass.summarize(dataset);
+    write_summary(digested.summary, dataset.dtype, writer);
+    writer.member("digest", json_string(digested.digest), Line::kSame);
   }
   if (encoding == Encoding::kNumbers) {
-    const std::string payloads =
-        is_float(dataset.dtype) ? payloads_of(dataset) : "";
-    if (!payloads.empty()) writer.member("nan_payloads", "[" + payloads + "]");
-    write_numbers(dataset, writer, pool);
+    write_payloads(dataset, writer);
+    write_numbers(dataset, writer, pass);
   }
-  if (encoding == Encoding::kBase64) write_base64(dataset, writer, pool);
+  if (encoding == Encoding::kBase64) write_base64(dataset, writer, pass);
 }
 
 }  // namespace kvtape

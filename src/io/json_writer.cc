@@ -51,11 +51,8 @@ std::string json_value(const AttributeValue& value) {
   return std::visit(ValueText(), value);
 }
 
-void JsonWriter::begin_line() {
-  if (indent_ == 0) {
-    if (!empty_) text_ += ' ';
-    return;
-  }
+void JsonWriter::break_line() {
+  if (indent_ == 0) return;
   text_ += '\n';
   text_.append(static_cast<std::size_t>(indent_ * depth_), ' ');
 }
@@ -68,18 +65,16 @@ void JsonWriter::open() {
 
 void JsonWriter::close() {
   --depth_;
-  if (!empty_ && indent_ > 0) {
-    text_ += '\n';
-    text_.append(static_cast<std::size_t>(indent_ * depth_), ' ');
-  }
+  if (!empty_) break_line();
   text_ += '}';
   empty_ = false;
   if (text_.size() > kLongText) flush();
 }
 
-void JsonWriter::key(std::string_view name) {
+void JsonWriter::key(std::string_view name, Line line) {
   if (!empty_) text_ += ',';
-  begin_line();
+  if (line == Line::kNew) break_line();
+  if (!empty_ && (line == Line::kSame || indent_ == 0)) text_ += ' ';
   empty_ = false;
   text_ += json_string(name);
   text_ += ": ";
@@ -87,8 +82,9 @@ void JsonWriter::key(std::string_view name) {
 
 void JsonWriter::value(std::string_view text) { text_ += text; }
 
-void JsonWriter::member(std::string_view name, std::string_view text) {
-  key(name);
+void JsonWriter::member(std::string_view name, std::string_view text,
+                        Line line) {
+  key(name, line);
   value(text);
 }
 

@@ -1,6 +1,7 @@
 // Text that grows towards a sink: JSON with or without line breaks.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@ std::string json_string(std::string_view text);
 /// None is null, a float never looks like an integer, NaN is a string.
 std::string json_value(const AttributeValue& value);
 
+/// Where a member of an object stands.
+enum class Line : std::uint8_t { kNew, kSame };
+
 /// Objects in objects, given in order.
 class JsonWriter {
  public:
@@ -22,9 +26,10 @@ class JsonWriter {
 
   void open();  // an object, as the value of a key or on its own
   void close();
-  void key(std::string_view name);
+  void key(std::string_view name, Line line = Line::kNew);
   void value(std::string_view text);  // JSON
-  void member(std::string_view name, std::string_view text);
+  void member(std::string_view name, std::string_view text,
+              Line line = Line::kNew);
 
   /// A part of a value that is written piece by piece after key(): into
   /// text(), or passed on without a copy.
@@ -33,8 +38,8 @@ class JsonWriter {
   void finish();
 
  private:
-  void begin_line();
   void flush();
+  void break_line();
 
   int indent_;
   const TextSink& sink_;

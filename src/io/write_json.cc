@@ -1,15 +1,13 @@
 // A Tape as JSON text: the objects of a cache file, one way or another.
 #include <algorithm>
 #include <array>
-#include <limits>
-#include <map>
-#include <set>
+#include <exception>
 
-#include "core/natural.h"
+#include "io/axes_text.h"
 #include "io/json_tensor_text.h"
 #include "io/list_text.h"
-#include "io/tensor_summary.h"
-#include "io/tensors.h"
+#include "io/plan_tree.h"
+#include "io/write_table.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -18,219 +16,158 @@ namespace {
 constexpr std::array<std::string_view, 4> kEncodings{"none", "summary",
                                                      "numbers", "base64"};
 
-// An object of the plan and those below it.
-struct Place {
-  std::string name;  // the last part of the path
-  const PlannedObject* object = nullptr;
-  std::map<std::string, Place> below;
-
-  bool is_tensor() const { return object->dataset.has_value(); }
-  // A group that is spelled as one tensor with parts.
-  bool is_quantized() const {
-    return below.contains("data") && below.at("data").is_tensor() &&
-           text("quantization") != nullptr && text("dtype") != nullptr &&
-           sizes() != nullptr;
-  }
-
-  const AttributeValue* attribute(std::string_view wanted) const {
-    for (const auto& [key, value] : object->attributes)
-      if (key == wanted) return &value;
-    return nullptr;
-  }
-  const std::string* text(std::string_view wanted) const {
-    const AttributeValue* value = attribute(wanted);
-    return value == nullptr ? nullptr : std::get_if<std::string>(value);
-  }
-  const std::vector<std::int64_t>* sizes() const {
-    const AttributeValue* value = attribute("shape");
-    return value == nullptr ? nullptr
-                            : std::get_if<std::vector<std::int64_t>>(value);
-  }
-};
-
-Place tree_of(const WritePlan& plan) {
-  Place root;
-  for (const auto& [path, object] : plan) {
-    Place* place = &root;
-    for (std::size_t at = 1; at < path.size();) {
-      const std::size_t slash = std::min(path.find('/', at), path.size());
-      const std::string part = path.substr(at, slash - at);
-      place = &place->below[part];
-      place->name = part;
-      at = slash + 1;
-    }
-    place->object = &object;
-  }
-  return root;
-}
-
-// A tensor's bytes; groups come behind all tensors, in the order in which a
-// decode meets them.
-std::int64_t weight(const Place& place) {
-  if (place.is_tensor()) return bytes_of(*place.object->dataset);
-  constexpr std::int64_t kGroups = std::numeric_limits<std::int64_t>::max() - 9;
-  constexpr auto kOrder =
-      std::to_array<std::string_view>({"layers", "stack", "trace", "final"});
-  const auto found = std::find(kOrder.begin(), kOrder.end(), place.name);
-  return kGroups + (found - kOrder.begin());
-}
-
-// Small tensors first; names as people count.
-std::vector<const Place*> in_order(const Place& place) {
-  std::vector<const Place*> result;
-  for (const auto& [name, below] : place.below) result.push_back(&below);
-  std::sort(result.begin(), result.end(), [](const Place* a, const Place* b) {
-    if (weight(*a) != weight(*b)) return weight(*a) < weight(*b);
-    return natural_less(a->name, b->name);
-  });
-  return result;
-}
-
 // EasyDeL's record has all twelve, None where a field is absent.
 constexpr auto kMetadata = std::to_array<const char*>(
     {"batch_size", "sequence_length", "num_hidden_layers", "pad_token_id",
      "num_heads", "head_dim", "key_heads", "value_heads", "key_dim",
      "value_dim", "update_causal_mask", "create_attention_bias"});
 
-// What the cache is stands before the tensors of the root.
-constexpr std::array<const char*, 3> kDescription{"metadata", "attention",
-                                                  "rotary"};
+bool is_metadata(std::string_view name) {
+  return std::find(kMetadata.begin(), kMetadata.end(), name) != kMetadata.end();
+}
+
+[[noreturn]] void refuse(const Place& place, std::string_view member,
+                         std::string text) {
+  throw Error({.object = place.path.empty() ? "/" : place.path,
+               .field = std::string(member),
+               .text = std::move(text),
+               .hint = "--format ndjson and csv write tensors alone"});
+}
+
+// What JSON would tell apart no more.
+void check_member(const Place& group, std::string_view name) {
+  if (name == "dtype")
+    refuse(group, name,
+           "a group with such a member would read back as a tensor");
+  if (group.path.empty() && (name == "schema" || name == "views"))
+    refuse(group, name, "the document has a meaning of its own for it");
+}
+
+void check_attribute(const Place& group, std::string_view name,
+                     const AttributeValue& value) {
+  check_member(group, name);
+  if (group.below.contains(std::string(name)))
+    refuse(group, name, "an attribute and an object of one name");
+  const auto* text = std::get_if<std::string>(&value);
+  if (text && (*text == "NaN" || *text == "Infinity" || *text == "-Infinity"))
+    refuse(group, name, "a text that would read back as a number");
+}
 
 class DocumentWriter {
  public:
-  DocumentWriter(const JsonOptions& options, const TextSink& sink)
+  DocumentWriter(const WritePlan& plan, const JsonOptions& options,
+                 const TextSink& sink)
       : encoding_(options.encoding),
         writer_(options.form == JsonForm::kLines ? 0 : options.indent, sink),
-        pool_(options.threads) {}
+        pass_(plan, options) {}
 
   void run(const Place& root) {
     writer_.open();
     writer_.member("schema", "\"kvtape.dump/1\"");
-    for (const auto& [name, value] : root.object->attributes)
-      if (name != "format") writer_.member(name, json_value(value));
-    for (const char* first : kDescription)
-      if (const auto found = root.below.find(first); found != root.below.end())
-        write(found->second, std::string("/") + first);
-    for (const Place* place : in_order(root))
-      if (std::find(kDescription.begin(), kDescription.end(), place->name) ==
-          kDescription.end())
-        write(*place, "/" + place->name);
+    write_group(root);
     writer_.close();
     writer_.finish();
   }
 
   // A line for each tensor, which says its own path.
-  void run_lines(const Place& place, const std::string& path) {
-    if (!place.is_tensor() && !place.is_quantized()) {
-      for (const Place* below : in_order(place))
-        run_lines(*below, path + "/" + below->name);
+  void run_lines(const Place& place) {
+    const auto quantized = quantized_place(place);
+    if (!place.is_tensor() && !quantized) {
+      for (const Place* below : in_order(place)) run_lines(*below);
       return;
     }
     writer_.open();
-    writer_.member("path", json_string(path));
-    write_members(place, path);
+    writer_.member("path", json_string(place.path));
+    write_members(place, quantized);
     writer_.close();
     writer_.finish();
   }
 
  private:
-  void write(const Place& place, const std::string& path) {
+  void write(const Place& place) {
     writer_.key(place.name);
+    writer_.open();
+    write_members(place, quantized_place(place));
+    writer_.close();
+  }
+
+  void write_members(const Place& place,
+                     const std::optional<QuantizedPlace>& quantized) {
     try {
-      write_object(place, path);
+      if (place.is_tensor())
+        write_tensor(*place.object, encoding_, writer_, pass_);
+      else if (quantized)
+        write_quantized(place, *quantized);
+      else
+        write_group(place);
     } catch (const Error& error) {
       ErrorParts parts = error.parts();
-      if (parts.object.empty()) parts.object = path;
+      if (parts.object.empty()) parts.object = place.path;
       throw Error(std::move(parts));
     }
   }
 
-  void write_object(const Place& place, const std::string& path) {
-    writer_.open();
-    write_members(place, path);
-    writer_.close();
-  }
-
-  void write_members(const Place& place, const std::string& path) {
-    if (place.is_tensor()) {
-      write_tensor(*place.object, encoding_, writer_, pool_);
-    } else if (place.is_quantized()) {
-      write_quantized(place, path);
-    } else {
-      write_attributes(place, path);
-      for (const Place* below : in_order(place))
-        write(*below, path + "/" + below->name);
-    }
-  }
-
-  void write_attributes(const Place& place, const std::string& path) {
-    if (path == "/metadata") {
+  void write_group(const Place& group) {
+    const bool metadata = group.path == "/metadata";
+    if (metadata) {
       for (const char* name : kMetadata) {
-        const AttributeValue* value = place.attribute(name);
+        const AttributeValue* value = group.attribute(name);
         writer_.member(name, value == nullptr ? "null" : json_value(*value));
       }
     }
-    for (const auto& [name, value] : place.object->attributes)
-      if (path != "/metadata" || std::find(kMetadata.begin(), kMetadata.end(),
-                                           name) == kMetadata.end())
-        writer_.member(name, json_value(value));
+    for (const auto& [name, value] : group.object->attributes) {
+      if (metadata && is_metadata(name)) continue;
+      if (group.path.empty() && name == "format") continue;  // the schema
+      check_attribute(group, name, value);
+      writer_.member(name, json_value(value));
+    }
+    for (const Place* below : in_order(group)) {
+      check_member(group, below->name);
+      write(*below);
+    }
   }
 
   // One tensor with parts; without values the parts go unsaid.
-  void write_quantized(const Place& place, const std::string& path) {
-    const std::string& scheme = *place.text("quantization");
-    const char* scales = scheme == "nf4" ? "absmax" : "scale";
-    const auto dtype = float_from_word(*place.text("dtype"));
-    writer_.member("dtype",
-                   json_string(dtype ? name(*dtype) : *place.text("dtype")));
-    writer_.member("shape", list_text(*place.sizes()));
-    writer_.member("axes", R"(["batch", "position", "head", "dim"])");
-    if (const std::string* words = place.text("axis_names"))
-      writer_.member("axis_names", words_json(*words));
-    write_other_attributes(place);
-    write_scheme(place, scheme);
-    if (encoding_ == Encoding::kNumbers || encoding_ == Encoding::kBase64) {
-      for (const char* part : {"data", scales})
-        if (const auto found = place.below.find(part);
-            found != place.below.end())
-          write(found->second, path + "/" + part);
-      return;
+  void write_quantized(const Place& place, const QuantizedPlace& quantized) {
+    const Tensor& tensor = quantized.tensor;
+    const Quantization& q = tensor.quantization;
+    std::vector<std::int64_t> sizes;
+    std::vector<std::string> words;
+    for (const Axis& axis : tensor.axes) {
+      sizes.push_back(axis.size);
+      words.push_back(axis.name);
     }
-    writer_.member("encoding", json_string(name(encoding_)));
-    if (encoding_ == Encoding::kSummary && place.below.contains(scales) &&
-        dtype)
-      write_summary(
-          summary_of({.codes = *place.below.at("data").object->dataset,
-                      .scales = *place.below.at(scales).object->dataset,
-                      .dtype = *dtype,
-                      .nf4 = scheme == "nf4"}),
-          writer_);
-  }
-
-  void write_scheme(const Place& place, const std::string& scheme) {
-    writer_.key("quantization");
-    writer_.open();
-    writer_.member("scheme", json_string(scheme));
-    if (const AttributeValue* block = place.attribute("block_size"))
-      writer_.member("block_size", json_value(*block));
-    writer_.close();
-  }
-
-  // Those of a quantized tensor that have no member of their own.
-  void write_other_attributes(const Place& place) {
-    static const std::set<std::string_view> kKnown{
-        "quantization", "block_size", "shape", "dtype", "axes", "axis_names"};
-    std::string text;
-    for (const auto& [name, value] : place.object->attributes)
-      if (!kKnown.contains(name))
-        text += (text.empty() ? "" : ", ") + json_string(name) + ": " +
-                json_value(value);
-    if (!text.empty()) writer_.member("attributes", "{" + text + "}");
+    const AttributeValue* names = place.attribute("axis_names");
+    const AttributeValue* block = place.attribute("block_size");
+    const bool int8 = q.scheme == Quantization::Scheme::kInt8;
+    writer_.member("dtype", json_string(name(tensor.dtype)));
+    writer_.member("shape", list_text(sizes), Line::kSame);
+    writer_.member("axes", words_json(words), Line::kSame);
+    if (names != nullptr && std::holds_alternative<std::string>(*names))
+      writer_.member("axis_names",
+                     words_json(split_words(std::get<std::string>(*names))),
+                     Line::kSame);
+    write_attributes(
+        *place.object,
+        {"quantization", "block_size", "shape", "dtype", "axes", "axis_names"},
+        writer_);
+    writer_.member(
+        "quantization",
+        std::string("{\"scheme\": ") + (int8 ? "\"8bit\"" : "\"nf4\"") +
+            (block ? ", \"block_size\": " + json_value(*block) : "") + "}");
+    if (encoding_ == Encoding::kNumbers || encoding_ == Encoding::kBase64) {
+      write(*quantized.codes);
+      return write(*quantized.scales);
+    }
+    const bool summary =
+        encoding_ == Encoding::kSummary && tensor.source->has_values();
+    writer_.member("encoding", summary ? "\"summary\"" : "\"none\"");
+    if (summary) write_summary(pass_.summarize(tensor), tensor.dtype, writer_);
   }
 
   Encoding encoding_;
   JsonWriter writer_;
-  ThreadPool pool_;
+  TensorPass pass_;
 };
 
 }  // namespace
@@ -245,14 +182,35 @@ std::optional<Encoding> encoding_from_name(std::string_view name) {
   return static_cast<Encoding>(found - kEncodings.begin());
 }
 
+namespace {
+
+void write(const Tape& tape, const JsonOptions& options, const TextSink& sink) {
+  const WritePlan plan = plan_of(tape, Stacks::kSplit);
+  if (options.form == JsonForm::kTable) return write_table(plan, options, sink);
+  const Place root = tree_of(plan);
+  DocumentWriter writer(plan, options, sink);
+  if (options.form == JsonForm::kLines) return writer.run_lines(root);
+  writer.run(root);
+}
+
+}  // namespace
+
 void write_json(const Tape& tape, const JsonOptions& options,
                 const TextSink& sink) {
-  const WritePlan plan = plan_of(tape);
-  DocumentWriter writer(options, sink);
-  if (options.form == JsonForm::kLines)
-    writer.run_lines(tree_of(plan), "");
-  else
-    writer.run(tree_of(plan));
+  std::exception_ptr failed;  // the sink: no tensor is to blame
+  try {
+    write(tape, options, [&](std::string_view text) {
+      try {
+        sink(text);
+      } catch (...) {
+        failed = std::current_exception();
+        throw;
+      }
+    });
+  } catch (...) {
+    if (failed) std::rethrow_exception(failed);
+    throw;
+  }
 }
 
 }  // namespace kvtape

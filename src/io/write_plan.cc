@@ -50,13 +50,15 @@ class Planner {
  public:
   explicit Planner(const Tape& tape) : tape_(tape) {}
 
-  WritePlan run() {
+  WritePlan run(Stacks stacks) {
     put_root();
     put_metadata("/metadata", tape_.cache.metadata);
     put_attention("/attention", tape_.cache.attention);
     put_rotary("/rotary", tape_.cache.rotary);
-    put_stack("key", &LayerCache::key);
-    put_stack("value", &LayerCache::value);
+    if (stacks == Stacks::kKept) {
+      put_stack("key", &LayerCache::key);
+      put_stack("value", &LayerCache::value);
+    }
     put_layers("", tape_.cache.layers);
     put("/attention_mask", tape_.cache.attention_mask, kSlotRole);
     put("/tokens", tape_.cache.tokens, kSlotRole);
@@ -176,7 +178,8 @@ class Planner {
 
   void set_axes(const std::string& path, const std::vector<Axis>& axes,
                 std::string_view usual) {
-    at(path).dataset->axes = axes_text(axes, "").axes;
+    if (!axes.empty())
+      at(path).dataset->axes = split_words(axes_text(axes, "").axes);
     const AxesText text = axes_text(axes, usual);
     if (!text.axes.empty()) set(path, "axes", text.axes);
     if (!text.names.empty()) set(path, "axis_names", text.names);
@@ -358,7 +361,9 @@ bool is_whole(const PlannedDataset& dataset) {
 
 }  // namespace
 
-WritePlan plan_of(const Tape& tape) { return Planner(tape).run(); }
+WritePlan plan_of(const Tape& tape, Stacks stacks) {
+  return Planner(tape).run(stacks);
+}
 
 std::int64_t bytes_of(const PlannedDataset& dataset) {
   const auto count = checked_product(dataset.sizes);

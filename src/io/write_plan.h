@@ -1,6 +1,7 @@
 // What a cache file will hold, in plain words: no HDF5.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,8 +20,8 @@ struct PlannedDataset {
   std::vector<std::int64_t> sizes;
   std::shared_ptr<const SlabSource> source;
   std::vector<std::int64_t> source_sizes;
-  Box box;           // of the source: the elements, in order
-  std::string axes;  // their words, "batch,position"; empty where unknown
+  Box box;                        // of the source: the elements, in order
+  std::vector<std::string> axes;  // their words; none where they mean nothing
 };
 
 struct PlannedObject {
@@ -31,8 +32,14 @@ struct PlannedObject {
 /// By path; groups before what they hold.
 using WritePlan = std::map<std::string, PlannedObject>;
 
+/// How layers that are stacked in one dataset will stand.
+enum class Stacks : std::uint8_t {
+  kKept,   // under /stack
+  kSplit,  // each under its own layer
+};
+
 /// Throws Error where two things would stand at one path.
-WritePlan plan_of(const Tape& tape);
+WritePlan plan_of(const Tape& tape, Stacks stacks = Stacks::kKept);
 
 /// Calls `visit` with the dataset's bytes, in order, a few MiB at a time.
 void stream(const PlannedDataset& dataset,

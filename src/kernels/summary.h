@@ -1,35 +1,58 @@
-// What a run of numbers looks like: counts, extremes, mean and spread.
+// Counts, extremes, mean and spread of many numbers: the same bits however they
+// are cut into pieces, on any CPU.
+//
+// Numbers come in blocks of kSummaryBlock, in their order. A block's sum runs
+// in kLanes lanes (lane = place in the block modulo kLanes) in f64, folded
+// 8 -> 4 -> 2 -> 1; so do the squared distances from its mean. NaN and Inf add
+// nothing. Blocks are put together by merged(), from the first to the last.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <span>
+#include <limits>
+
+#include "kernels/kernels.h"
 
 namespace kvtape::kernels {
 
-/// Numbers that are added in one go; blocks are put together in order, so the
-/// result depends on where they begin and on nothing else.
-inline constexpr std::int64_t kSummaryBlock = 4096;
+inline constexpr std::int64_t kSummaryBlock = 1024;
 
-/// Extremes, mean and squares are of the finite numbers only.
 struct Summary {
   std::int64_t count = 0;
   std::int64_t zeros = 0;  // -0 too
   std::int64_t nan = 0;
   std::int64_t inf = 0;
-  double min = 0;
-  double max = 0;
-  double mean = 0;
+  // Of the finite numbers:
+  double min = std::numeric_limits<double>::infinity();
+  double max = -std::numeric_limits<double>::infinity();
+  double sum = 0;
   double squares = 0;  // of the distances from the mean
 
   std::int64_t finite() const { return count - nan - inf; }
-  /// Of the numbers themselves, not an estimate from a sample of them.
-  double standard_deviation() const;
+  double mean() const;  // requires finite() > 0
+  double std() const;   // of the population; requires finite() > 0
+  friend bool operator==(const Summary&, const Summary&) = default;
 };
 
-/// Of at most kSummaryBlock numbers.
-Summary summary_of(std::span<const double> block);
+/// Of the numbers of both; `a` came first.
+Summary merged(const Summary& a, const Summary& b);
 
-/// Of both, `next` being what follows (Chan, Golub, LeVeque 1979).
-Summary merged(const Summary& before, const Summary& next);
+class Summarizer {
+ public:
+  void add(const double* values, std::int64_t count);
+  /// Floats, widened exactly; may be unaligned.
+  void add(const std::byte* data, Element element, std::int64_t count);
+
+  /// Of all that was added.
+  Summary total() const;
+
+ private:
+  void end_block();
+
+  Summary total_;  // of whole blocks
+  std::array<double, kSummaryBlock> block_{};
+  std::int64_t filled_ = 0;
+};
 
 }  // namespace kvtape::kernels
