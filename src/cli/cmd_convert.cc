@@ -13,6 +13,7 @@
 #include "io/list_text.h"
 #include "kvtape/io.h"
 #include "kvtape/json.h"
+#include "kvtape/systems.h"
 #include "kvtape/transform.h"
 #include "report/convert.h"
 #include "report/numbers.h"
@@ -22,6 +23,8 @@ namespace kvtape::cli {
 namespace {
 
 constexpr std::array<std::string_view, 4> kFloats{"f64", "f32", "f16", "bf16"};
+constexpr std::array<std::string_view, 3> kSystems{"easydel", "penzai",
+                                                   "transformer_lens"};
 constexpr std::array<std::string_view, 2> kFormats{"hdf5", "json"};
 constexpr std::array<std::string_view, 2> kEncodings{"numbers", "base64"};
 constexpr const char* kForm = "Form";  // options that few need
@@ -40,6 +43,8 @@ struct ConvertCommand {
   bool compress = false;
   std::optional<std::int64_t> level;
   bool no_trace = false;
+  std::optional<System> system;  // --to
+  bool lossy = false;
   bool unstack = false;
   bool skip_invalid = false;
   bool force = false;
@@ -75,6 +80,8 @@ void check_options(const ConvertCommand& command) {
   refuse_with(!json && !command.encoding.empty(), "--encoding",
               "output in HDF5");
   refuse_with(!json && command.indent, "--indent", "output in HDF5");
+  if (command.lossy && !command.system)
+    throw Error({.text = "--lossy is for --to"});
   if (command.infinity && !command.dtype)
     throw Error({.text = "--overflow is for --dtype"});
   if (to_stdout(command) && command.common.json)
@@ -118,6 +125,13 @@ Converted converted(const ConvertCommand& command, Tape tape) {
     for (std::string& path : cut.left_out)
       result.left_out.push_back(std::move(path));
   }
+  if (command.system) {
+    SystemConversion done =
+        as_system(result.tape, *command.system, command.lossy);
+    result.tape = std::move(done.tape);
+    for (std::string& lost : done.lost)
+      result.left_out.push_back(std::move(lost));
+  }
   return result;
 }
 
@@ -134,7 +148,7 @@ std::int64_t checked_digests(const ConvertCommand& command,
   if (selection.row || selection.head || selection.position)
     return count_digests(converted.tape);
   const bool same = !to_json(command) && !command.dtype &&
-                    command.axes.empty() && !command.unstack;
+                    command.axes.empty() && !command.unstack && !command.system;
   return same ? count_digests(converted.whole) : check_digests(converted.whole);
 }
 
@@ -304,6 +318,20 @@ void add_transforms(CLI::App& app, ConvertCommand& command) {
             "batch,head,position,dim.",
             "ORDER"},
            command.axes);
+  add_choice(app,
+             {"--to",
+              "Write the cache as a system holds it. Axes, index or length, "
+              "starts or mask, and keys with or without rotary embedding are "
+              "those of the system."},
+             kSystems, [&command](std::size_t word) {
+               command.system = static_cast<System>(word);
+             });
+  add_flag(app,
+           {"--lossy",
+            "Leave out what the system of --to has no place for. It is named; "
+            "without this option it is an error.",
+            "", kForm},
+           command.lossy);
   add_flag(app, {"--no-trace", "Leave out the trace and the state after it."},
            command.no_trace);
   add_flag(app,

@@ -1,16 +1,13 @@
 // What is inside a tape, in the words of one system.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <string_view>
 
+#include "kvtape/systems.h"
 #include "report/info.h"
 #include "report/style.h"
 
 namespace kvtape {
-
-enum class System : std::uint8_t { kEasyDeL, kPenzai, kTransformerLens };
 
 /// The classes and fields that the system would hold the cache in, and what of
 /// it has no place there. Reads index and starts, no key or value.
