@@ -47,6 +47,13 @@ Tape with_axes(const Tape& tape, std::string_view order);
 /// Stacked layers as tensors of their own.
 Tape unstacked(const Tape& tape);
 
+/// Changes fields of records, as `--set` names them: "frozen=1,index=[16,12]".
+/// A name is the path of a field in the document of kvtape-json(5), like
+/// "layers/3/window" or "metadata/pad_token_id"; a field that is named without
+/// a path is that of the cache or of all layers. A value is JSON or a word;
+/// null takes the field away. Throws Error that names the field.
+Tape with_fields(const Tape& tape, std::string_view assignments);
+
 /// A number that is rounded, and where it is.
 struct RoundedElement {
   std::string object;               // a path

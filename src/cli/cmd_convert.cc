@@ -36,6 +36,7 @@ struct ConvertCommand {
   std::string format;  // one of kFormats, or empty
   std::string select;
   std::string axes;
+  std::string set;
   std::optional<DType> dtype;
   bool infinity = false;  // --overflow
   std::string encoding;
@@ -248,10 +249,12 @@ ConvertReport report_of(const ConvertCommand& command, ProgressLine& line) {
                        .from_dtypes = dtypes_text(done.whole),
                        .select = command.select,
                        .axes = command.axes,
+                       .set = command.set,
                        .left_out = std::move(left_out)};
   report.digests = checked_digests(command, done);
   if (command.dtype) report.rounding = round(command, done.tape, line);
   if (!command.axes.empty()) done.tape = with_axes(done.tape, command.axes);
+  if (!command.set.empty()) done.tape = with_fields(done.tape, command.set);
   report.layers = static_cast<std::int64_t>(done.tape.cache.layers.size());
   report.to_dtypes = dtypes_text(done.tape);
   report.output_bytes = write(command, done.tape, line);
@@ -332,6 +335,13 @@ void add_transforms(CLI::App& app, ConvertCommand& command) {
             "without this option it is an error.",
             "", kForm},
            command.lossy);
+  add_text(app,
+           {"--set",
+            "Change fields. Those of the whole cache or of all layers by name, "
+            "others by path, as in frozen=1,index=[16,12],"
+            "layers/3/window=null; last of all changes.",
+            "NAME=VALUE", kForm},
+           command.set);
   add_flag(app, {"--no-trace", "Leave out the trace and the state after it."},
            command.no_trace);
   add_flag(app,

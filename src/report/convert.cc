@@ -96,6 +96,7 @@ std::string convert_text(const ConvertReport& report, const TextStyle& style) {
     parts.push_back(report.from_dtypes + " -> " + report.to_dtypes);
   std::erase(parts, "");
   if (!report.axes.empty()) parts.push_back("axes " + report.axes);
+  if (!report.set.empty()) parts.push_back("set " + report.set);
   parts.push_back(bytes_text(report.output_bytes));
   std::string text = fmt::format("wrote {}: {}\n", printable(report.output),
                                  printable(joined(parts)));
@@ -122,6 +123,7 @@ std::string convert_json(const ConvertReport& report) {
       {"to_dtypes", report.to_dtypes},
       {"select", text_or_null(report.select)},
       {"axes", text_or_null(report.axes)},
+      {"set", text_or_null(report.set)},
       {"rounding", report.rounding ? rounding_json(*report.rounding) : Json()},
       {"digests_checked", report.digests},
       {"left_out", report.left_out},

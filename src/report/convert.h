@@ -21,6 +21,7 @@ struct ConvertReport {
   std::string to_dtypes;
   std::string select;  // as it was given
   std::string axes;
+  std::string set;
   std::optional<RoundingReport> rounding;  // of --dtype
   std::int64_t digests = 0;                // of the input, that were checked
   std::vector<std::string> left_out;

@@ -200,6 +200,7 @@ ConvertReport lossy_conversion() {
   report.from_dtypes = "8bit of bf16, f32";
   report.select = "row=0";
   report.axes = "batch,head,position,dim";
+  report.set = "frozen=1";
   report.left_out = {"/trace/operations", "/notes"};
   report.rounding = {
       .tensors = 6,
