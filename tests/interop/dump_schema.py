@@ -2,7 +2,7 @@
 """Checks what `kvtape dump` writes against its schema, and the schema against
 damage.
 
-    dump_schema.py KVTAPE SCHEMA FILE...     FILE: further caches to dump
+    dump_schema.py KVTAPE SCHEMA FILE...     further caches, folders of them
 
 In tensors and in the metadata no member may have another name or be missing.
 """
@@ -82,7 +82,9 @@ def problems(validator, document, name, seen):
 
 
 def main():
-    kvtape, schema, *files = sys.argv[1:]
+    kvtape, schema, *names = sys.argv[1:]
+    files = [path for name in map(pathlib.Path, names) for path in
+             (sorted(name.rglob("*.h5")) if name.is_dir() else [name])]
     schema = json.loads(pathlib.Path(schema).read_text())
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
