@@ -178,7 +178,8 @@ RoundingReport round(const ConvertCommand& command, Tape& tape,
 }
 
 // Returns how many bytes there are.
-std::int64_t write_document(const ConvertCommand& command, const Tape& tape) {
+std::int64_t write_document(const ConvertCommand& command, const Tape& tape,
+                            ProgressLine& line) {
   const Encoding encoding = command.encoding.empty()
                                 ? Encoding::kNumbers
                                 : *encoding_from_name(command.encoding);
@@ -187,7 +188,8 @@ std::int64_t write_document(const ConvertCommand& command, const Tape& tape) {
   write_json(tape,
              {.encoding = encoding,
               .indent = static_cast<int>(command.indent.value_or(2)),
-              .threads = static_cast<int>(command.common.threads)},
+              .threads = static_cast<int>(command.common.threads),
+              .progress = line.callback()},
              [&](std::string_view text) {
                out.write(text);
                bytes += std::ssize(text);
@@ -198,7 +200,7 @@ std::int64_t write_document(const ConvertCommand& command, const Tape& tape) {
 
 std::int64_t write(const ConvertCommand& command, const Tape& tape,
                    ProgressLine& line) {
-  if (to_json(command)) return write_document(command, tape);
+  if (to_json(command)) return write_document(command, tape, line);
   const WriteOptions options{
       .force = command.force,
       .compress = command.compress || command.level,
