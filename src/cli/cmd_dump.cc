@@ -66,8 +66,9 @@ std::vector<std::string> missing(const Tape& tape) {
   return result;
 }
 
-void say_missing(const DumpCommand& command,
-                 const std::vector<std::string>& missing) {
+void say_left_out(const DumpCommand& command,
+                  const std::vector<std::string>& missing,
+                  const std::string& hint) {
   if (missing.empty()) return;
   constexpr std::size_t kMost = 8;
   std::string text;
@@ -75,9 +76,8 @@ void say_missing(const DumpCommand& command,
     text += (i == 0 ? "" : ", ") + missing[i];
   if (missing.size() > kMost)
     text += " and " + std::to_string(missing.size() - kMost) + " more";
-  print_error(Error({.file = command.file,
-                     .text = "left out: " + text,
-                     .hint = "kvtape validate says what is wrong"}));
+  print_error(
+      Error({.file = command.file, .text = "left out: " + text, .hint = hint}));
 }
 
 Cut dumped(const DumpCommand& command, Tape tape) {
@@ -91,12 +91,13 @@ Outcome run_dump(const DumpCommand& command) {
   TextOutput out(command.output, command.force, {command.file});
   ProgressLine line("dump " + command.file, command.common);
   options.progress = line.callback();
-  std::vector<std::string> lost;
+  std::vector<std::string> wrong;
+  std::vector<std::string> uncut;
   try {
     TapeFile file = open_tape(command.file);
-    lost = missing(file.tape);
+    wrong = missing(file.tape);
     const Cut cut = dumped(command, std::move(file.tape));
-    lost.insert(lost.end(), cut.left_out.begin(), cut.left_out.end());
+    uncut = cut.left_out;
     write_json(cut.tape, options,
                [&out](std::string_view text) { out.write(text); });
   } catch (const Error& error) {
@@ -105,8 +106,9 @@ Outcome run_dump(const DumpCommand& command) {
   }
   out.commit();
   line.print_time();
-  say_missing(command, lost);
-  return {.status = lost.empty() ? kGood : kBad};
+  say_left_out(command, wrong, "kvtape validate says what is wrong");
+  say_left_out(command, uncut, "--select cannot cut them");
+  return {.status = wrong.empty() && uncut.empty() ? kGood : kBad};
 }
 
 void add_content(CLI::App& app, DumpCommand& command) {
