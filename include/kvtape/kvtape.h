@@ -3,10 +3,12 @@
 
 #include "kvtape/attention.h"
 #include "kvtape/cache.h"
+#include "kvtape/diff.h"
 #include "kvtape/dtype.h"
 #include "kvtape/easydel.h"
 #include "kvtape/equal.h"
 #include "kvtape/error.h"
+#include "kvtape/explanation.h"
 #include "kvtape/finding.h"
 #include "kvtape/insert.h"
 #include "kvtape/io.h"

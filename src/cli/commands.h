@@ -31,6 +31,7 @@ using Action = std::function<Outcome()>;
 Action declare_info(CLI::App& app);
 Action declare_dump(CLI::App& app);
 Action declare_validate(CLI::App& app);
+Action declare_diff(CLI::App& app);
 Action declare_replay(CLI::App& app);
 Action declare_convert(CLI::App& app);
 Action declare_insert(CLI::App& app);
@@ -47,6 +48,7 @@ inline constexpr std::array kCommands{
     Command{"info", "Show what is inside cache files", declare_info},
     Command{"dump", "Write a cache as JSON or as a table", declare_dump},
     Command{"validate", "Check whether caches are sound", declare_validate},
+    Command{"diff", "Say where two caches part", declare_diff},
     Command{"replay", "Play a trace again and compare the outputs",
             declare_replay},
     Command{"convert", "Write a cache in another form, or a part of it",

@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cloned.h"
 #include "kernels/elements.h"
 
 namespace kvtape::kernels {
 namespace {
-
-// The same bits on any CPU: lanes are lanes, however many an instruction takes.
-#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_THREAD__)
-#define KVTAPE_CLONED __attribute__((target_clones("default", "avx2")))
-#else
-#define KVTAPE_CLONED
-#endif
 
 using Half = double __attribute__((vector_size(32)));  // of the lanes
 using HalfCount = std::int64_t __attribute__((vector_size(32)));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/dtype_order.h"
 #include "ops/final_state.h"
 #include "ops/growth.h"
 #include "ops/replay_layer.h"
@@ -11,25 +12,6 @@
 
 namespace kvtape {
 namespace {
-
-// From exact to coarse.
-int coarseness(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return 1;
-    case DType::kF16:
-      return 2;
-    case DType::kBF16:
-      return 3;
-    default:
-      return 0;
-  }
-}
-
-void coarsen(DType& dtype, const std::optional<Tensor>& tensor) {
-  if (tensor && coarseness(tensor->dtype) > coarseness(dtype))
-    dtype = tensor->dtype;
-}
 
 DType coarsest(const std::vector<ReplayProblem>& problems) {
   DType dtype = DType::kF64;

@@ -111,15 +111,24 @@ RowMarks::RowMarks(const LayerCache& layer)
     : index(numbers_of(layer.index, extents_of(*either(layer)).batch)),
       starts(numbers_of(layer.starts, extents_of(*either(layer)).batch)) {}
 
+std::vector<SlotUse> uses_of(const Tape& tape, const LayerCache& layer,
+                             const RowMarks& numbers, SlotRange range) {
+  const Marks marks = marks_of(tape, layer, numbers, range);
+  std::vector<SlotUse> uses;
+  for (std::int64_t slot = range.first; slot < range.first + range.count;
+       ++slot) {
+    const std::int64_t position = position_of(marks, layout_of(layer), slot);
+    uses.push_back({.slot_class = class_of(marks, slot, position),
+                    .position = position});
+  }
+  return uses;
+}
+
 std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
                                   const RowMarks& numbers, SlotRange range) {
-  const Marks marks = marks_of(tape, layer, numbers, range);
-  std::vector<SlotClass> classes(static_cast<std::size_t>(range.count));
-  for (std::int64_t i = 0; i < range.count; ++i) {
-    const std::int64_t slot = range.first + i;
-    classes[static_cast<std::size_t>(i)] =
-        class_of(marks, slot, position_of(marks, layout_of(layer), slot));
-  }
+  std::vector<SlotClass> classes;
+  for (const SlotUse& use : uses_of(tape, layer, numbers, range))
+    classes.push_back(use.slot_class);
   return classes;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/pack_slab.h"
 #include "ops/validate_findings.h"
 #include "ops/validate_values.h"
 #include "systems/element.h"
@@ -17,72 +18,6 @@ constexpr std::int64_t kPackedBytes = 1 << 19;
 constexpr std::int64_t kPlainBytes = 1 << 22;
 
 constexpr int kZeroCode = 7;  // the NF4 level 0.0
-
-constexpr std::int64_t kTile = 64;  // positions, and dims, of a tile
-
-// Turns one tile by way of a small padded square: straight from one to the
-// other the strides are powers of two, and share a few sets of the cache.
-template <typename T>
-void pack_tile(const std::byte* from, std::int64_t position_stride,
-               std::int64_t dim_stride, std::int64_t positions,
-               std::int64_t dims, std::byte* to, std::int64_t slot_bytes) {
-  T tile[kTile][kTile + 2];
-  for (std::int64_t dim = 0; dim < dims; ++dim) {
-    const std::byte* run = from + dim * dim_stride;
-    if (position_stride == static_cast<std::int64_t>(sizeof(T)))
-      std::memcpy(tile[dim], run,
-                  static_cast<std::size_t>(positions) * sizeof(T));
-    else
-      for (std::int64_t position = 0; position < positions; ++position)
-        std::memcpy(&tile[dim][position], run + position * position_stride,
-                    sizeof(T));
-  }
-  T slot[kTile];
-  for (std::int64_t position = 0; position < positions; ++position) {
-    for (std::int64_t dim = 0; dim < dims; ++dim)
-      slot[dim] = tile[dim][position];
-    std::memcpy(to + position * slot_bytes, slot,
-                static_cast<std::size_t>(dims) * sizeof(T));
-  }
-}
-
-// Packs [position, head, dim] to C order.
-template <typename T>
-void pack(const SlabView& view, std::byte* to) {
-  const auto [positions, heads, dims] = view.shape;
-  constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-  const auto [by_position, by_head, by_dim] = view.strides;
-  for (std::int64_t first = 0; first < positions; first += kTile)
-    for (std::int64_t head = 0; head < heads; ++head)
-      for (std::int64_t dim = 0; dim < dims; dim += kTile)
-        pack_tile<T>(
-            view.data +
-                kSize * (first * by_position + head * by_head + dim * by_dim),
-            kSize * by_position, kSize * by_dim,
-            std::min(kTile, positions - first), std::min(kTile, dims - dim),
-            to + kSize * ((first * heads + head) * dims + dim),
-            kSize * heads * dims);
-}
-
-// The same where a head's dimensions lie together (transformers).
-void pack_heads(const SlabView& view, std::byte* to) {
-  const auto [positions, heads, dims] = view.shape;
-  const std::int64_t size = bytes_per_element(view.dtype);
-  const auto run = static_cast<std::size_t>(dims * size);
-  for (std::int64_t position = 0; position < positions; ++position)
-    for (std::int64_t head = 0; head < heads; ++head, to += run)
-      std::memcpy(to,
-                  view.data + size * (position * view.strides[0] +
-                                      head * view.strides[1]),
-                  run);
-}
-
-bool lies_together(const SlabView& view) {
-  const auto [positions, heads, dims] = view.shape;
-  return (dims <= 1 || view.strides[2] == 1) &&
-         (heads <= 1 || view.strides[1] == dims) &&
-         (positions <= 1 || view.strides[0] == heads * dims);
-}
 
 // Elements [first, first + count) of codes or scales, which are read as one
 // axis: in place, or in `buffer`.
@@ -171,20 +106,7 @@ void SlotScanner::load(const Tensor& tensor, std::int64_t row,
 }
 
 void SlotScanner::load_floats(const SlabView& view) {
-  data_ = view.data;
-  if (lies_together(view)) return;
-  const int size = bytes_per_element(view.dtype);
-  packed_.resize(
-      static_cast<std::size_t>(view.shape[0] * heads_ * dims_ * size));
-  data_ = packed_.data();
-  if (view.strides[2] == 1)
-    pack_heads(view, packed_.data());
-  else if (size == 2)
-    pack<std::uint16_t>(view, packed_.data());
-  else if (size == 4)
-    pack<std::uint32_t>(view, packed_.data());
-  else
-    pack<std::uint64_t>(view, packed_.data());
+  data_ = packed(view, packed_);
 }
 
 void SlotScanner::load_codes(std::int64_t first_slot, std::int64_t count) {

@@ -36,7 +36,17 @@ struct SlotRange {
   std::int64_t count = 0;
 };
 
-/// The classes of some slots. An absent index means that all may be live.
+/// What a slot is good for, and the position it holds (-1: none).
+struct SlotUse {
+  SlotClass slot_class = SlotClass::kDead;
+  std::int64_t position = -1;
+};
+
+/// Of some slots. An absent index means that all may be live.
+std::vector<SlotUse> uses_of(const Tape& tape, const LayerCache& layer,
+                             const RowMarks& marks, SlotRange range);
+
+/// The classes alone.
 std::vector<SlotClass> classes_of(const Tape& tape, const LayerCache& layer,
                                   const RowMarks& marks, SlotRange range);
 

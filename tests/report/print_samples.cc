@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "report/diff.h"
 #include "report/insert.h"
 #include "report/operations.h"
 #include "report/replay.h"
@@ -30,6 +31,15 @@ std::string sample(std::string_view name) {
   if (name == "convert") return convert_json(samples::conversion());
   if (name == "convert-lossy") {
     return convert_json(samples::lossy_conversion());
+  }
+  if (name.starts_with("diff")) {
+    const std::string hostile = samples::hostile_name();
+    if (name == "diff")
+      return diff_json(samples::troubled_difference(), {hostile, hostile});
+    DiffReport report = samples::difference(1);
+    report.exact = name == "diff-exact";
+    if (name == "diff-ulp") report.ulp = 2;
+    return diff_json(report, {"a.h5", "b.h5"});
   }
   if (name == "operations") {
     return operations_json(samples::troubled_operations(),

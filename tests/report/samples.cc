@@ -354,6 +354,109 @@ ReplayReport troubled_replay() {
   return report;
 }
 
+DiffReport difference(int layers) {
+  DiffReport report{.verdict = Verdict::kRounding, .dtype = DType::kF16};
+  report.tolerance = default_tolerance(report.dtype);
+  const int bad = layers < 2 ? layers : layers / 2;
+  for (int layer = 0; layer < layers; ++layer)
+    for (const TensorKind kind : {TensorKind::kKey, TensorKind::kValue})
+      for (int head = 0; head < 8; ++head) {
+        const bool wrong =
+            layer >= bad && head == 3 && kind == TensorKind::kValue;
+        const double error = wrong ? 0.25 : 1e-6 * (1 << (layer + head) % 8);
+        DiffCell cell{.layer = layer, .kind = kind, .head = head};
+        cell.rounding_limit = 0x1p-7;
+        cell.stats = {.compared = 4096,
+                      .mismatched = wrong ? 5 : 0,
+                      .differing = 900,
+                      .max_abs = error,
+                      .max_rel = 4.5,
+                      .max_ulps = 2.5,
+                      .sum_ulps = 700,
+                      .squared_error = error * error,
+                      .squared_expected = 4096,
+                      .cosine = wrong ? 0.25 : 0.999999,
+                      .token_error = wrong ? 0.9 : 1e-4};
+        cell.worst = DiffPoint{.layer = layer,
+                               .kind = kind,
+                               .position = 17,
+                               .head = head,
+                               .dim = 4,
+                               .expected = 0.0553589,
+                               .actual = 0.0553589 + error,
+                               .allowed = 6.5e-5,
+                               .abs_error = error};
+        report.total.compared += 4096;
+        report.total.mismatched += cell.stats.mismatched;
+        report.total.differing += 900;
+        if (!report.worst || error > report.worst->abs_error)
+          report.worst = cell.worst;
+        if (wrong) {
+          cell.first_bad = 17;
+          report.verdict = Verdict::kStructural;
+          if (!report.first) report.first = cell.worst;
+        }
+        if (!report.deciding ||
+            cell.stats.token_error > report.deciding->stats.token_error)
+          report.deciding = cell;
+        report.cells.push_back(cell);
+        if (head == 3)
+          for (int position = 0; position < 32; ++position) {
+            DiffBand band{.layer = layer,
+                          .kind = kind,
+                          .first = position,
+                          .last = position + 1,
+                          .stats = cell.stats};
+            if (position != 17) band.stats.max_abs = error / 100;
+            if (position == 18) band.stats = {.compared = 128};
+            report.bands.push_back(band);
+          }
+      }
+  return report;
+}
+
+DiffReport troubled_difference() {
+  DiffReport report = difference(3);
+  report.align = DiffAlign::kEnd;
+  report.total.nan_actual = 2;
+  report.total.non_finite = 2;
+  report.cells[5].stats.non_finite = 2;
+  report.cells[5].stats.non_finite_mismatched = 2;
+  report.cells[5].stats.mismatched = 2;
+  report.cells[6].stats = {};
+  report.cells[6].worst.reset();
+  report.fields = {{.object = "/metadata",
+                    .field = "batch_size",
+                    .expected = "2",
+                    .actual = "1"},
+                   {.object = hostile_name(),
+                    .field = "source",
+                    .expected = hostile_name(),
+                    .actual = "-",
+                    .counts = false}};
+  report.not_compared = {
+      {.object = "/layers/3", .reason = "only in the expected cache"},
+      {.object = "/layers/4", .reason = "only in the expected cache"},
+      {.object = "/layers/0/key", .reason = hostile_name()}};
+  report.outputs = {
+      {.layer = 0, .head = 2, .stats = report.cells[1].stats},
+      {.layer = 1, .head = 5, .stats = report.deciding->stats, .first_bad = 3}};
+  report.outputs_missing = "/trace/layers/1: cannot be replayed";
+  report.explanation = Explanation{
+      .found = true,
+      .limit = 0x1p-7,
+      .evidence = {{.cause = "heads-permuted",
+                    .detail = hostile_name(),
+                    .median = 1e-4,
+                    .worst = 2e-4,
+                    .same_as = {"heads-tiled", "heads-permuted"}},
+                   {.cause = "position-shift",
+                    .detail = "by +1",
+                    .median = 1.4,
+                    .worst = std::numeric_limits<double>::infinity()}}};
+  return report;
+}
+
 OperationsReport troubled_operations() {
   using Status = OperationOutcome::Status;
   OperationsReport report;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kvtape/replay.h"
+#include "kvtape/diff.h"
 #include "report/convert.h"
 #include "kvtape/replay_operations.h"
 #include "report/info.h"
@@ -32,6 +33,12 @@ ConvertReport conversion();
 ConvertReport lossy_conversion();
 /// One of every outcome.
 OperationsReport troubled_operations();
+
+/// Layers with eight heads; one head goes wrong in the middle layer and stays
+/// so in those after it. None where there are fewer than two layers.
+DiffReport difference(int layers);
+/// Everything that a diff can say at once.
+DiffReport troubled_difference();
 
 /// A name with an escape sequence, a mark of direction and an invalid byte.
 std::string hostile_name();
