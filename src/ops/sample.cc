@@ -22,7 +22,7 @@ using Integers = std::vector<std::int64_t>;
 Tensor int32_tensor(std::vector<Axis> axes, const Integers& numbers) {
   const std::vector<std::int32_t> narrow(numbers.begin(), numbers.end());
   std::vector<std::byte> bytes(narrow.size() * sizeof(std::int32_t));
-  std::memcpy(bytes.data(), narrow.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(bytes.data(), narrow.data(), bytes.size());
   return make_tensor(DType::kI32, std::move(axes), std::move(bytes));
 }
 

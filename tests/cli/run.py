@@ -35,7 +35,7 @@ def run(program, case):
         done = subprocess.run(["/bin/sh", case / "cmd"], cwd=folder,
                               env=environment(program, folder),
                               stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=120, check=False)
+                              timeout=600, check=False)
     return {"stdout": done.stdout, "stderr": done.stderr,
             "status": b"%d\n" % done.returncode}
 

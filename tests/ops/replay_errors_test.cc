@@ -159,7 +159,8 @@ TEST_CASE("quantized tensors with too little of something") {
   refuses(object, "dtype of scales",
           [&](Tape& t) { key(t, nf4).quantization.scale_dtype = DType::kF16; });
   refuses(object, "axes", [&](Tape& t) {
-    std::swap(key(t, int8).axes[1], layer(t).key->axes[2]);
+    Tensor& tensor = key(t, int8);
+    std::swap(tensor.axes[1], tensor.axes[2]);
   });
 }
 
