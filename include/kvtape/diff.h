@@ -132,6 +132,13 @@ struct DiffGap {
   friend bool operator==(const DiffGap&, const DiffGap&) = default;
 };
 
+/// A tensor beside the cache: of the trace, or of the state after it.
+struct DiffOther {
+  std::string object;  // "/trace/layers/3/output", "/final/layers/3/key"
+  DiffStats stats;
+  std::optional<DiffPoint> first;  // out of tolerance; positions are tokens
+};
+
 enum class Verdict : std::uint8_t {
   kIdentical,   // every number that was compared is the same
   kRounding,    // errors as rounding makes them
@@ -158,13 +165,15 @@ struct DiffReport {
   /// layer, key before value, row, head, dim.
   std::optional<DiffPoint> first;
   std::optional<DiffPoint> worst;  // largest error, the first of these
+  /// What both tapes hold beside their caches; not with a selection.
+  std::vector<DiffOther> others;
   /// Attention outputs for some queries, where there are any; heads are query
   /// heads, positions tokens.
   std::vector<DiffCell> outputs;
   std::string outputs_missing;  // why there are none, where queries are
   std::optional<Explanation> explanation;
 
-  /// All compared, all within tolerance, no field that counts.
+  /// All compared, all within tolerance (the others too), no field that counts.
   bool success() const;
 };
 

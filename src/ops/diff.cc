@@ -343,6 +343,42 @@ class Diff {
   std::int64_t done_ = 0;
 };
 
+// The state after a trace as a cache of its own.
+Tape final_cache(const Tape& tape) {
+  Tape result;
+  result.source = tape.source;
+  result.cache = tape.cache;
+  result.cache.layers = tape.final_state->layers;
+  if (tape.final_state->attention_mask)
+    result.cache.attention_mask = tape.final_state->attention_mask;
+  return result;
+}
+
+DiffOther& other_at(const DiffCell& cell, std::vector<DiffOther>& others) {
+  const std::string object =
+      fmt::format("/final/layers/{}/{}", cell.layer, name(cell.kind));
+  if (others.empty() || others.back().object != object)
+    others.push_back({.object = object});
+  return others.back();
+}
+
+void diff_final(const Tape& expected, const Tape& actual,
+                const DiffOptions& options, DiffReport& report) {
+  if (!expected.final_state || !actual.final_state) return;
+  DiffOptions same_rule = options;
+  same_rule.progress = nullptr;
+  if (!options.exact && !options.ulp) {
+    same_rule.rtol = report.tolerance.rtol;
+    same_rule.atol = report.tolerance.atol;
+  }
+  const DiffReport found =
+      Diff(final_cache(expected), final_cache(actual), same_rule).run();
+  for (const DiffCell& cell : found.cells)
+    add(cell.stats, other_at(cell, report.others).stats);
+  for (const DiffGap& gap : found.not_compared)
+    report.not_compared.push_back({"/final" + gap.object, gap.reason});
+}
+
 }  // namespace
 
 std::string_view name(DiffAlign value) { return word_of(kAlignWords, value); }
@@ -353,6 +389,10 @@ std::string_view name(Verdict value) { return word_of(kVerdictWords, value); }
 
 bool DiffReport::success() const {
   return total.mismatched == 0 && not_compared.empty() &&
+         std::all_of(others.begin(), others.end(),
+                     [](const DiffOther& other) {
+                       return other.stats.mismatched == 0;
+                     }) &&
          std::none_of(fields.begin(), fields.end(),
                       [](const DiffField& field) { return field.counts; });
 }
@@ -361,6 +401,10 @@ DiffReport diff(const Tape& expected, const Tape& actual,
                 const DiffOptions& options) {
   Diff work(expected, actual, options);
   DiffReport report = work.run();
+  if (options.selection.whole()) {
+    diff_trace(expected, actual, options, work.allowance(), report);
+    diff_final(expected, actual, options, report);
+  }
   diff_outputs(expected, actual, options, work.allowance(), report);
   return report;
 }

@@ -1,12 +1,22 @@
 #include "ops/diff_outputs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 
 #include "kvtape/error.h"
+#include "ops/diff_stats.h"
 #include "ops/diff_tensors.h"
+#include "ops/dtype_order.h"
+#include "ops/tensor_checks.h"
+#include "systems/element.h"
 
 namespace kvtape {
 namespace {
+
+constexpr std::array kOfTokens{AxisKind::kBatch, AxisKind::kToken,
+                               AxisKind::kHead, AxisKind::kDim};
 
 bool has_queries(const Tape* tape) {
   return tape != nullptr && tape->trace && !tape->trace->layers.empty();
@@ -56,6 +66,34 @@ std::vector<RowRuns> all_tokens(const Tensor& a, const Tensor& b) {
   return rows;
 }
 
+bool same_shape(const Tensor& a, const Tensor& b) {
+  return std::all_of(kOfTokens.begin(), kOfTokens.end(), [&](AxisKind kind) {
+    return extent(a, kind) == extent(b, kind);
+  });
+}
+
+void add_recorded(const std::string& object, const Tensor& a, const Tensor& b,
+                  const kernels::Allowance& allowance, ThreadPool& pool,
+                  DiffReport& report) {
+  if (!same_shape(a, b)) {
+    report.not_compared.push_back(
+        {object, fmt::format("shape: expected {}, found {}", shape_text(a),
+                             shape_text(b))});
+    return;
+  }
+  check_floats(a, object, {AxisKind::kToken, AxisKind::kHead, AxisKind::kDim});
+  check_floats(b, object, {AxisKind::kToken, AxisKind::kHead, AxisKind::kDim});
+  kernels::Allowance allowed = allowance;
+  allowed.ulp_of = element_of(coarser(a.dtype, b.dtype));
+  const TensorPair pair{
+      .expected = &a, .actual = &b, .heads = {0, extent(a, AxisKind::kHead)}};
+  const TensorDiff found =
+      diff_tensors(pair, all_tokens(a, b), allowed, pool, [](std::int64_t) {});
+  DiffOther other{.object = object, .first = found.first};
+  for (const DiffCell& cell : found.cells) add(cell.stats, other.stats);
+  report.others.push_back(std::move(other));
+}
+
 }  // namespace
 
 void diff_outputs(const Tape& expected, const Tape& actual,
@@ -85,6 +123,28 @@ void diff_outputs(const Tape& expected, const Tape& actual,
   } catch (const Error& error) {
     report.outputs.clear();
     report.outputs_missing = error.what();
+  }
+}
+
+void diff_trace(const Tape& expected, const Tape& actual,
+                const DiffOptions& options, const kernels::Allowance& allowance,
+                DiffReport& report) {
+  if (!expected.trace || !actual.trace) return;
+  ThreadPool pool(options.threads);
+  for (const auto& [number, layer] : expected.trace->layers) {
+    const auto found = actual.trace->layers.find(number);
+    if (found == actual.trace->layers.end()) continue;
+    const LayerTrace& other = found->second;
+    const auto compare = [&](const char* field, const std::optional<Tensor>& a,
+                             const std::optional<Tensor>& b) {
+      const std::string object =
+          fmt::format("/trace/layers/{}/{}", number, field);
+      if (a && b) add_recorded(object, *a, *b, allowance, pool, report);
+    };
+    compare("query", layer.query, other.query);
+    compare("key", layer.key, other.key);
+    compare("value", layer.value, other.value);
+    compare("output", layer.output, other.output);
   }
 }
 

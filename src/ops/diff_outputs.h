@@ -1,4 +1,5 @@
-// The error that matters: attention outputs over one cache against the other.
+// What two traces recorded, and the error that matters: attention outputs over
+// one cache against the other.
 #pragma once
 
 #include "kernels/difference.h"
@@ -11,5 +12,10 @@ namespace kvtape {
 void diff_outputs(const Tape& expected, const Tape& actual,
                   const DiffOptions& options,
                   const kernels::Allowance& allowance, DiffReport& report);
+
+/// Compares what both traces recorded of each layer (report.others).
+void diff_trace(const Tape& expected, const Tape& actual,
+                const DiffOptions& options,
+                const kernels::Allowance& allowance, DiffReport& report);
 
 }  // namespace kvtape

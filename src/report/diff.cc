@@ -112,6 +112,26 @@ void add_outputs(Facts& facts, const DiffReport& report,
                    worst->layer, worst->head)});
 }
 
+void add_others(Facts& facts, const DiffReport& report,
+                const TextStyle& style) {
+  std::int64_t out = 0;
+  const DiffOther* worst = nullptr;
+  for (const DiffOther& other : report.others) {
+    if (other.stats.mismatched == 0) continue;
+    ++out;
+    if (worst == nullptr || other.stats.max_abs > worst->stats.max_abs)
+      worst = &other;
+  }
+  if (worst == nullptr) return;
+  facts.push_back(
+      {"beside it",
+       fmt::format(
+           "{} of {} of the trace and the state after it out of "
+           "tolerance, largest error {} in {}",
+           count_text(out), counted(std::ssize(report.others), "tensor"),
+           error_text(worst->stats.max_abs, style.precision), worst->object)});
+}
+
 std::string cause_text(const Explanation& explanation) {
   if (!explanation.found) return "none of the known mistakes explains it";
   const Evidence& best = explanation.evidence.front();
@@ -132,6 +152,7 @@ std::string facts_text(const DiffReport& report, const TextStyle& style) {
   if (report.explanation)
     facts.push_back({"cause", cause_text(*report.explanation)});
   add_outputs(facts, report, style);
+  add_others(facts, report, style);
   return table_text({.columns = {{}, {}}, .rows = std::move(facts)});
 }
 
@@ -280,6 +301,12 @@ std::string outcome_text(const DiffReport& report) {
                                 counted(std::ssize(report.cells), "head")));
   if (const std::int64_t fields = fields_that_count(report); fields > 0)
     parts.push_back(counted(fields, "field"));
+  const std::int64_t others = std::count_if(
+      report.others.begin(), report.others.end(),
+      [](const DiffOther& other) { return other.stats.mismatched > 0; });
+  if (others > 0)
+    parts.push_back(
+        fmt::format("{} beside the cache", counted(others, "tensor")));
   if (!report.not_compared.empty())
     parts.push_back(fmt::format(
         "{} not compared", counted(std::ssize(report.not_compared), "part")));

@@ -81,6 +81,15 @@ Json outputs_json(const std::vector<DiffCell>& cells) {
   return list;
 }
 
+Json others_json(const DiffReport& report) {
+  Json list = Json::array();
+  for (const DiffOther& other : report.others)
+    list.push_back({{"object", other.object},
+                    {"first", point_json(other.first)},
+                    {"stats", stats_json(other.stats)}});
+  return list;
+}
+
 // Those where nothing differs say nothing.
 Json bands_json(const DiffReport& report) {
   Json list = Json::array();
@@ -147,6 +156,7 @@ std::string diff_json(const DiffReport& report, const DiffNames& names) {
       {"explanation", explanation_json(report)},
       {"cells", cells_json(report.cells)},
       {"bands", bands_json(report)},
+      {"others", others_json(report)},
       {"outputs", outputs_json(report.outputs)},
       {"outputs_missing", report.outputs_missing},
   });

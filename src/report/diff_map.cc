@@ -87,13 +87,13 @@ double largest_error(const Line& line) {
 
 std::string line_text(const Line& line, std::size_t columns,
                       const TextStyle& style) {
-  const std::string cells = cells_text(line, columns, style);
-  const std::string mark =
-      line.bad() ? " " + colored(style, Color::kRed, bad_mark(style)) : "";
-  return fmt::format("   layer {:>3} {}{}{} {}{}\n", line.layer,
-                     style.unicode ? "▕" : "|", cells,
-                     style.unicode ? "▏" : "|",
-                     error_text(largest_error(line), style.precision), mark);
+  const std::string text = fmt::format(
+      "   layer {:>3} {}{}{} {}", line.layer, style.unicode ? "▕" : "|",
+      cells_text(line, columns, style), style.unicode ? "▏" : "|",
+      error_text(largest_error(line), style.precision));
+  if (!line.bad()) return text + '\n';
+  return fmt::format("{} {}\n", text,
+                     colored(style, Color::kRed, bad_mark(style)));
 }
 
 // Bad layers and one before each, so far as they fit.

@@ -468,3 +468,32 @@ TEST_CASE("attention over both caches is compared for the queries at hand") {
   const DiffReport asked = diff(filled, changed, {.queries = &expected});
   CHECK(asked.outputs.size() == 8);
 }
+
+TEST_CASE("the traces and the states after them are compared too") {
+  const Tape expected = random_tape({.batch = {1}, .layers = 2});
+  Tape actual = expected;
+  actual.trace->layers.at(1).query =
+      disturbed(*expected.trace->layers.at(1).query, 3, 1);
+  DiffReport report = diff(expected, actual);
+  CHECK(report.verdict == Verdict::kIdentical);
+  CHECK(!report.success());
+  REQUIRE(report.others.size() == 6);
+  CHECK(report.others[3].object == "/trace/layers/1/query");
+  CHECK(report.others[3].stats.mismatched > 0);
+  CHECK(report.others[3].first);
+  CHECK(report.others[0].stats.mismatched == 0);
+  actual = expected;
+  Tape before = expected;
+  before.final_state = FinalState{.layers = expected.cache.layers};
+  actual.final_state = FinalState{.layers = expected.cache.layers};
+  auto& after = actual.final_state->layers.at(0);
+  after.index = int_tensor({{AxisKind::kBatch, "batch", 1}}, {5});
+  before.final_state->layers.at(0).index = after.index;
+  after.key = disturbed(*after.key, 1, 1);
+  report = diff(before, actual);
+  CHECK(!report.success());
+  REQUIRE(report.others.size() == 10);
+  CHECK(report.others[6].object == "/final/layers/0/key");
+  CHECK(report.others[6].stats.mismatched > 0);
+  CHECK(report.others[7].stats.mismatched == 0);
+}

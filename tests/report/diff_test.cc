@@ -50,7 +50,7 @@ TEST_CASE("a diff shows where, how large, and which heads") {
 TEST_CASE("a diff tells everything that is wrong") {
   CHECK(
       diff_text(samples::troubled_difference(), {"a.h5", "b.h5"}, {}) ==
-      R"(a.h5 b.h5: different: 3 of 48 heads out of tolerance, 1 field, 3 parts not compared
+      R"(a.h5 b.h5: different: 3 of 48 heads out of tolerance, 1 field, 1 tensor beside the cache, 3 parts not compared
   first, worst  layer 1 value row 0 position 17 head 3 dim 4
                 expected 0.0553589, actual 0.305359, error 2.50e-01 (allowed 6.50e-05)
   compared      196,608 values, 10 out of tolerance (0.0051%), 43,200 with other bits, slots aligned by end
@@ -60,6 +60,7 @@ TEST_CASE("a diff tells everything that is wrong") {
   cause         heads-permuted or heads-tiled: a\x1b[2J\u202e\xff"<&\x0a
   attention     not compared: /trace/layers/1: cannot be replayed
   attention     outputs over both caches: 1 of 2 query heads out of tolerance, largest error 2.50e-01 at layer 1 query head 5
+  beside it     1 of 2 tensors of the trace and the state after it out of tolerance, largest error 2.50e-01 in /trace/layers/1/output
 
   not compared
   /layers/3 and 1 more: only in the expected cache

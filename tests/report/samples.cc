@@ -441,6 +441,10 @@ DiffReport troubled_difference() {
   report.outputs = {
       {.layer = 0, .head = 2, .stats = report.cells[1].stats},
       {.layer = 1, .head = 5, .stats = report.deciding->stats, .first_bad = 3}};
+  report.others = {{.object = "/trace/layers/1/output",
+                    .stats = report.deciding->stats,
+                    .first = report.first},
+                   {.object = "/final/layers/1/key"}};
   report.outputs_missing = "/trace/layers/1: cannot be replayed";
   report.explanation = Explanation{
       .found = true,
