@@ -16,8 +16,8 @@ namespace {
 
 // Systems compute angles in f32, with an error that grows with the position.
 constexpr double kAngleError = 0x1p-22;
-constexpr std::size_t kTriedTokens = 24;
-constexpr std::int64_t kMostShift = 4096;
+constexpr std::size_t kTriedTokens = 12;
+constexpr std::int64_t kMostShift = 2048;
 // Fitted parameters of rows and layers; more would take too long.
 constexpr std::size_t kMostGroups = 64;
 
@@ -281,26 +281,35 @@ class Proposer {
   // The one under which expected and actual pairs point the same way: the
   // largest real part of sum(conj(expected) actual e^(-i shift frequency)).
   std::int64_t best_shift(const std::vector<Token>& tokens) {
-    const std::size_t pairs = turn_.frequencies.size();
-    std::vector<double> real(pairs);
-    std::vector<double> imaginary(pairs);
+    std::vector<double> real(turn_.frequencies.size());
+    std::vector<double> imaginary(turn_.frequencies.size());
     for (const Token& token : tokens) add_pairs(token, real, imaginary);
     std::int64_t best = 1;
-    double most = -std::numeric_limits<double>::infinity();
-    for (std::int64_t i = 2; i < 2 * kMostShift; ++i) {
-      const std::int64_t shift = i % 2 == 0 ? i / 2 : -(i / 2);
-      double sum = 0;
-      for (std::size_t pair = 0; pair < pairs; ++pair) {
-        const auto angle = kernels::sin_cos(static_cast<double>(shift) *
-                                            turn_.frequencies[pair]);
-        sum += real[pair] * angle.cosine + imaginary[pair] * angle.sine;
+    double most = std::numeric_limits<double>::lowest();
+    const kernels::SinCos* angle = angles().data();
+    for (std::int64_t shift = 1; shift <= kMostShift; ++shift) {
+      double even = 0;  // the same for the shift and its opposite
+      double odd = 0;
+      for (std::size_t pair = 0; pair < real.size(); ++pair, ++angle) {
+        even += real[pair] * angle->cosine;
+        odd += imaginary[pair] * angle->sine;
       }
-      if (sum > most * (most > 0 ? 1 + 1e-12 : 1)) {
-        most = sum;
-        best = shift;
+      if (even + std::abs(odd) > most + 1e-12 * std::abs(most)) {
+        most = even + std::abs(odd);
+        best = odd < 0 ? -shift : shift;
       }
     }
     return best;
+  }
+
+  // [shift - 1, pair]
+  const std::vector<kernels::SinCos>& angles() {
+    if (!angles_.empty()) return angles_;
+    for (std::int64_t shift = 1; shift <= kMostShift; ++shift)
+      for (const double frequency : turn_.frequencies)
+        angles_.push_back(
+            kernels::sin_cos(static_cast<double>(shift) * frequency));
+    return angles_;
   }
 
   void add_pairs(const Token& token, std::vector<double>& real,
@@ -327,6 +336,7 @@ class Proposer {
   std::vector<Token> keys_;
   std::vector<Token> few_;
   std::int64_t dims_ = 0;
+  std::vector<kernels::SinCos> angles_;
 };
 
 }  // namespace

@@ -544,7 +544,9 @@ bool backwards(World&, World& actual, Numbers&) {
 
 bool other_theta(World&, World& actual, Numbers& random) {
   Turning turning = usual(actual);
-  turning.theta = random.below(2) == 0 ? 500000 : 1000;
+  turning.theta = random.below(2) == 0           ? 1000
+                  : actual.shape.theta == 500000 ? 10000
+                                                 : 500000;
   return turn(actual, turning);
 }
 
