@@ -13,6 +13,7 @@
 #include "ops/diff_stats.h"
 #include "ops/diff_tensors.h"
 #include "ops/dtype_order.h"
+#include "ops/explain.h"
 #include "ops/tensor_sources.h"
 #include "ops/validate_findings.h"
 #include "systems/element.h"
@@ -406,6 +407,9 @@ DiffReport diff(const Tape& expected, const Tape& actual,
     diff_final(expected, actual, options, report);
   }
   diff_outputs(expected, actual, options, work.allowance(), report);
+  if (options.explain && report.verdict == Verdict::kStructural)
+    report.explanation =
+        explain(expected, actual, explain_scope(report, options));
   return report;
 }
 

@@ -27,7 +27,7 @@ constexpr auto kFamilies = std::to_array<Family>({
 // and than what the next one leaves.
 constexpr double kClear = 4;
 // Tokens on which a hypothesis is tried before all others are.
-constexpr std::size_t kTried = 192;
+constexpr std::size_t kTried = 64;
 // A hypothesis may leave tokens open, but not most of them.
 constexpr double kLeastCovered = 0.5;
 

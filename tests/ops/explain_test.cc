@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -86,6 +88,20 @@ std::string text_of(const Explanation& explanation) {
   return text;
 }
 
+using Classes = std::map<std::string, std::set<std::string>>;
+
+// What cannot be told apart; kvtape-diff(1) lists it.
+const Classes& known_classes() {
+  static const Classes all = {
+      {"clamped-overflow", {"position-shift", "stale-slots"}},
+      {"heads-regrouped", {"heads-permuted"}},
+      {"padding-side", {"position-shift"}},
+      {"rotary-dims", {"rotary-theta"}},
+      {"stale-slots", {"position-shift"}},
+  };
+  return all;
+}
+
 bool names(const Explanation& explanation, const std::string& cause) {
   if (!explanation.found) return false;
   const Evidence& first = explanation.evidence.front();
@@ -97,7 +113,7 @@ bool names(const Explanation& explanation, const std::string& cause) {
 
 TEST_CASE("every planted fault is named", "[explain]") {
   int planted = 0;
-  std::map<std::string, std::set<std::string>> classes;
+  Classes classes;
   std::uint64_t seed = 1;
   for (const WorldShape& shape : shapes())
     for (const DType dtype : kDTypesTried)
@@ -114,13 +130,9 @@ TEST_CASE("every planted fault is named", "[explain]") {
         CHECK(names(explanation, fault.cause));
         if (explanation.found)
           for (const std::string& other : explanation.evidence[0].same_as)
-            classes[fault.cause].insert(other);
+            if (other != fault.cause) classes[fault.cause].insert(other);
       }
-  for (const auto& [cause, others] : classes) {
-    std::string text = cause + " is also";
-    for (const std::string& other : others) text += " " + other;
-    WARN(text);
-  }
+  CHECK(classes == known_classes());
   WARN(planted << " faults planted");
 }
 
@@ -149,6 +161,17 @@ TEST_CASE("faults are named through rounding and other storage", "[explain]") {
       INFO(text_of(explanation));
       CHECK(names(explanation, fault.cause));
     }
+}
+
+TEST_CASE("the manual lists every cause", "[explain]") {
+  const char* path = std::getenv("KVTAPE_DIFF_MAN");
+  if (!path) return;
+  std::ifstream file(path);
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  for (const Fault& fault : faults()) {
+    INFO(fault.cause);
+    CHECK(page.find(fault.cause) != page.npos);
+  }
 }
 
 TEST_CASE("two faults are not one", "[explain]") {
