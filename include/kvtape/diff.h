@@ -161,6 +161,7 @@ struct DiffReport {
   std::vector<DiffGap> not_compared;
   std::vector<DiffCell> cells;  // by layer, keys before values, by head
   std::vector<DiffBand> bands;  // by layer, keys before values, by position
+  std::vector<DiffBand> worst_head;  // of the head with the largest error
   /// The first that is out of tolerance, in the order of a decode: position,
   /// layer, key before value, row, head, dim.
   std::optional<DiffPoint> first;

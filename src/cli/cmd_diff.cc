@@ -19,7 +19,10 @@ struct DiffCommand {
   DiffNames names;
   std::string queries;
   std::string select;
+  std::string svg;
+  std::string html;
   bool explain = false;
+  bool force = false;
   DiffOptions options;
   Common common;
 };
@@ -66,9 +69,24 @@ DiffReport compared(const DiffCommand& command) {
   return report;
 }
 
+// Before the work, not after it.
+void check_outputs(const DiffCommand& command) {
+  std::vector<std::string> inputs{command.names.expected, command.names.actual};
+  if (!command.queries.empty()) inputs.push_back(command.queries);
+  for (const std::string& output : {command.svg, command.html})
+    if (!output.empty()) check_output(output, command.force, inputs);
+  if (!command.svg.empty() && command.svg == command.html)
+    throw Error({.file = command.svg, .text = "is written twice"});
+}
+
 Outcome run_diff(const DiffCommand& command) {
   check_options(command);
+  check_outputs(command);
   const DiffReport report = compared(command);
+  if (!command.svg.empty())
+    write_text(command.svg, diff_svg(report, command.names), command.force);
+  if (!command.html.empty())
+    write_text(command.html, diff_html(report, command.names), command.force);
   return {.status = report.success() ? kGood : kBad,
           .out = text_of(report, command)};
 }
@@ -158,6 +176,19 @@ Action declare_diff(CLI::App& app) {
       command->names.actual);
   add_rules(app, command->options);
   add_scope(app, *command);
+  add_text(app,
+           {"--svg",
+            "Draw layers, heads and errors. OUT is an SVG picture with numbers "
+            "on hover.",
+            "OUT"},
+           command->svg);
+  add_text(app,
+           {"--html",
+            "Write the picture with the tables. OUT is one HTML file without "
+            "scripts.",
+            "OUT"},
+           command->html);
+  add_force(app, command->force);
   add_report_options(app, command->common);
   add_work_options(app, command->common);
   return [command] { return run_diff(*command); };

@@ -380,6 +380,18 @@ void diff_final(const Tape& expected, const Tape& actual,
     report.not_compared.push_back({"/final" + gap.object, gap.reason});
 }
 
+// The errors of the worst head over the positions.
+void diff_worst_head(const Tape& expected, const Tape& actual,
+                     DiffOptions options, DiffReport& report) {
+  if (!report.worst) return;
+  const DiffPoint& worst = *report.worst;
+  options.progress = nullptr;
+  options.selection.layer = IndexRange{worst.layer, worst.layer + 1};
+  options.selection.head = IndexRange{worst.head, worst.head + 1};
+  options.selection.kind = worst.kind;
+  report.worst_head = Diff(expected, actual, options).run().bands;
+}
+
 }  // namespace
 
 std::string_view name(DiffAlign value) { return word_of(kAlignWords, value); }
@@ -406,6 +418,7 @@ DiffReport diff(const Tape& expected, const Tape& actual,
     diff_trace(expected, actual, options, work.allowance(), report);
     diff_final(expected, actual, options, report);
   }
+  diff_worst_head(expected, actual, options, report);
   diff_outputs(expected, actual, options, work.allowance(), report);
   if (options.explain && report.verdict == Verdict::kStructural)
     report.explanation =

@@ -135,11 +135,10 @@ void diff_trace(const Tape& expected, const Tape& actual,
     const auto found = actual.trace->layers.find(number);
     if (found == actual.trace->layers.end()) continue;
     const LayerTrace& other = found->second;
+    const std::string where = fmt::format("/trace/layers/{}/", number);
     const auto compare = [&](const char* field, const std::optional<Tensor>& a,
                              const std::optional<Tensor>& b) {
-      const std::string object =
-          fmt::format("/trace/layers/{}/{}", number, field);
-      if (a && b) add_recorded(object, *a, *b, allowance, pool, report);
+      if (a && b) add_recorded(where + field, *a, *b, allowance, pool, report);
     };
     compare("query", layer.query, other.query);
     compare("key", layer.key, other.key);

@@ -20,6 +20,14 @@ std::string diff_text(const DiffReport& report, const DiffNames& names,
 /// "schema": "kvtape.diff/1".
 std::string diff_json(const DiffReport& report, const DiffNames& names);
 
+/// Layers down, heads across, keys beside values: the largest error of each
+/// head on a fixed log scale, and under it the error over the positions of the
+/// worst head.
+std::string diff_svg(const DiffReport& report, const DiffNames& names);
+
+/// The picture with the tables, one file without scripts.
+std::string diff_html(const DiffReport& report, const DiffNames& names);
+
 /// The table of the evidence.
 std::string explain_text(const Explanation& explanation);
 

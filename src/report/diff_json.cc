@@ -91,9 +91,9 @@ Json others_json(const DiffReport& report) {
 }
 
 // Those where nothing differs say nothing.
-Json bands_json(const DiffReport& report) {
+Json bands_json(const std::vector<DiffBand>& bands) {
   Json list = Json::array();
-  for (const DiffBand& band : report.bands)
+  for (const DiffBand& band : bands)
     if (band.stats.differing > 0)
       list.push_back({{"layer", band.layer},
                       {"kind", name(band.kind)},
@@ -155,7 +155,8 @@ std::string diff_json(const DiffReport& report, const DiffNames& names) {
       {"not_compared", gaps_json(report)},
       {"explanation", explanation_json(report)},
       {"cells", cells_json(report.cells)},
-      {"bands", bands_json(report)},
+      {"bands", bands_json(report.bands)},
+      {"worst_head", bands_json(report.worst_head)},
       {"others", others_json(report)},
       {"outputs", outputs_json(report.outputs)},
       {"outputs_missing", report.outputs_missing},

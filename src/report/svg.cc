@@ -38,11 +38,14 @@ std::string svg_escaped(std::string_view text) {
   return out;
 }
 
-void add_rect(Svg& svg, Point corner, Point size, std::string_view attributes) {
+void add_rect(Svg& svg, Point corner, Point size, std::string_view attributes,
+              std::string_view title) {
   svg.body += fmt::format(
       "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
-      "{}/>\n",
+      "{}",
       corner.x, corner.y, size.x, size.y, attributes);
+  svg.body += title.empty() ? "/>\n"
+                            : fmt::format(">{}</rect>\n", title_element(title));
 }
 
 void add_line(Svg& svg, Point from, Point to, std::string_view attributes) {

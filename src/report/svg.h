@@ -23,7 +23,9 @@ struct Svg {
 /// Text made safe for XML: hidden characters shown as by printable().
 std::string svg_escaped(std::string_view text);
 
-void add_rect(Svg& svg, Point corner, Point size, std::string_view attributes);
+/// The title is shown on hover.
+void add_rect(Svg& svg, Point corner, Point size, std::string_view attributes,
+              std::string_view title = {});
 void add_line(Svg& svg, Point from, Point to, std::string_view attributes);
 void add_text(Svg& svg, Point at, std::string_view text,
               std::string_view attributes = {});

@@ -9,8 +9,9 @@ namespace kvtape {
 namespace {
 
 TEST_CASE("the first operation that broke is told, with where it differs") {
-  CHECK(operations_text(samples::troubled_operations(), "log.json", {}) ==
-        R"(log.json: replayed 8 operations: operation 3 (insert) differs, 1 not run
+  CHECK(
+      operations_text(samples::troubled_operations(), "log.json", {}) ==
+      R"(log.json: replayed 8 operations: operation 3 (insert) differs, 1 not run
   differs   /trace/operations/3/result/layers/0/key: 2 of 96 values differ, first at row 0 position 3 head 1 dim 2: expected 1, found 2
   differs   /trace/operations/3/result/attention_mask: not compared: dtype: expected i64, found i32
   differs   /final/layers/0/key: not compared: shape: expected [1], found [2]

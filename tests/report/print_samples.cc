@@ -64,6 +64,15 @@ std::string picture(std::string_view name) {
     report.errors[0] = {1e-300, 1e300, 0, 1e-9, 2, 3, 4, 5, 6};
     return replay_svg(report, samples::hostile_name());
   }
+  if (name == "svg-diff")
+    return diff_svg(samples::difference(12), {"ref.h5", "test.h5"});
+  if (name == "svg-diff-hostile")
+    return diff_svg(samples::troubled_difference(),
+                    {samples::hostile_name(), samples::hostile_name()});
+  if (name == "svg-diff-empty") return diff_svg({}, {"a.h5", "a.h5"});
+  if (name == "html-diff")
+    return diff_html(samples::troubled_difference(),
+                     {samples::hostile_name(), samples::hostile_name()});
   if (name == "svg-empty") return replay_svg({}, "empty");
   return "";
 }

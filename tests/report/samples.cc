@@ -412,6 +412,10 @@ DiffReport difference(int layers) {
             report.bands.push_back(band);
           }
       }
+  for (const DiffBand& band : report.bands)
+    if (report.worst && band.layer == report.worst->layer &&
+        band.kind == report.worst->kind)
+      report.worst_head.push_back(band);
   return report;
 }
 
