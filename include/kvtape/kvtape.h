@@ -16,6 +16,8 @@
 #include "kvtape/metadata.h"
 #include "kvtape/mode.h"
 #include "kvtape/operations.h"
+#include "kvtape/penzai.h"
+#include "kvtape/penzai_layers.h"
 #include "kvtape/pure.h"
 #include "kvtape/replace.h"
 #include "kvtape/replay.h"
