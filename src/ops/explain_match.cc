@@ -1,6 +1,7 @@
 #include "ops/explain_match.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 
@@ -9,6 +10,8 @@ namespace {
 
 constexpr std::size_t kTokensOfKey = 6;
 constexpr std::int64_t kEnoughVotes = 3;
+// Errors below this part of the limit are those of the same vector.
+constexpr double kSame = 64;
 // So many tokens without any source in a row: there is none.
 constexpr std::int64_t kHopeless = 24;
 
@@ -38,24 +41,32 @@ class Finder {
     return best;
   }
 
+  // The source that comes nearest; the first one that is as good as the same.
   std::optional<std::int64_t> source_of(const Token& token) {
     if (failures_ >= kHopeless) return std::nullopt;
-    if (last_ && is_from(token, *last_)) return last_;
-    for (const std::int64_t source : move_.sources(caches_, token))
-      if (is_from(token, source)) {
-        failures_ = 0;
-        return last_ = source;
-      }
-    ++failures_;
-    return std::nullopt;
+    const double same = caches_.limit() / kSame;
+    if (last_ && error_of(token, *last_) <= same) return last_;
+    std::optional<std::int64_t> best;
+    double least = caches_.limit();
+    for (const std::int64_t source : move_.sources(caches_, token)) {
+      const double error = error_of(token, source);
+      if (error > least || (best && error == least)) continue;
+      best = source;
+      least = error;
+      if (error <= same) break;
+    }
+    if (best) last_ = best;
+    failures_ = best ? 0 : failures_ + 1;
+    return best;
   }
 
-  bool is_from(const Token& token, std::int64_t source) {
+  double error_of(const Token& token, std::int64_t source) {
     caches_.trim();
     const auto vector = caches_.expected_vector(move_.at(token, source));
     const auto actual = caches_.actual_vector(token);
-    return vector.size() == actual.size() && !vector.empty() &&
-           relative_error(vector, actual) <= caches_.limit();
+    if (vector.size() != actual.size())
+      return std::numeric_limits<double>::infinity();
+    return relative_error(vector, actual);
   }
 
   Caches& caches_;

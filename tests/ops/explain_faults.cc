@@ -21,7 +21,9 @@ Array make_array(const WorldShape& shape, std::int64_t dims, Numbers& random) {
   for (double& number : array.numbers) {
     number = random.next() + random.next() + random.next();
     // Real keys have channels that are larger than others.
-    if (i++ % static_cast<std::size_t>(dims) == 1) number *= 4;
+    const std::size_t dim = i++ % static_cast<std::size_t>(dims);
+    if (dim == 1) number *= 4;
+    if (dim < 3) number += shape.bias;
   }
   return array;
 }
@@ -53,16 +55,20 @@ struct Turning {
   std::int64_t dims = 0;  // 0: all
 };
 
-Array rotated(const Array& plain, const Turning& turning) {
+Array rotated(const WorldShape& shape, const Array& plain,
+              const Turning& turning) {
   Array result = plain;
   for (std::size_t i = 0; i < plain.numbers.size();
        i += static_cast<std::size_t>(plain.dims)) {
     const auto vector = static_cast<std::int64_t>(i) / plain.dims;
     const std::int64_t slot = vector / plain.heads % plain.slots;
+    const std::int64_t row = vector / plain.heads / plain.slots % plain.rows;
+    const std::int64_t first =
+        shape.rotary_from_start ? shape.starts[std::size_t(row)] : 0;
     rotate(result.numbers.data() + i,
            turning.dims == 0 ? plain.dims : turning.dims, turning.style,
            turning.theta,
-           static_cast<double>(slot) * turning.times + turning.shift);
+           static_cast<double>(slot - first) * turning.times + turning.shift);
   }
   return result;
 }
@@ -109,7 +115,7 @@ World make_world(const WorldShape& shape, DType dtype, std::uint64_t seed) {
   World world{.shape = shape, .dtype = dtype};
   world.plain = make_array(shape, shape.key_dim, random);
   world.value = make_array(shape, shape.value_dim, random);
-  world.key = rotated(world.plain, {shape.style, shape.theta});
+  world.key = rotated(shape, world.plain, {shape.style, shape.theta});
   clear_dead(shape, world.key);
   clear_dead(shape, world.value);
   store(world);
@@ -514,7 +520,7 @@ bool cut_bits(World& expected, World& actual, Numbers&) {
 
 // Rotary faults begin with keys that were never rounded.
 bool turn(World& actual, const Turning& turning) {
-  actual.key = rotated(actual.plain, turning);
+  actual.key = rotated(actual.shape, actual.plain, turning);
   clear_dead(actual.shape, actual.key);
   store(actual);
   return true;

@@ -23,6 +23,10 @@ struct WorldShape {
   std::vector<std::int64_t> starts = {0};  // [row]
   RotaryStyle style = RotaryStyle::kHalf;
   double theta = 10000;
+  /// Added to the first dims: vectors of real caches have much in common.
+  double bias = 0;
+  /// Rotary positions count from the first live slot.
+  bool rotary_from_start = false;
 };
 
 /// [layer, row, slot, head, dim]

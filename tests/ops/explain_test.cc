@@ -25,7 +25,8 @@ const std::vector<WorldShape>& shapes() {
        .extent = 24,
        .index = {24, 24},
        .starts = {0, 5},
-       .style = RotaryStyle::kInterleaved},
+       .style = RotaryStyle::kInterleaved,
+       .bias = 3},
       {.layers = 3,
        .rows = 3,
        .heads = 4,
@@ -42,7 +43,9 @@ const std::vector<WorldShape>& shapes() {
        .extent = 32,
        .index = {30, 30},
        .starts = {3, 6},
-       .theta = 500000},
+       .theta = 500000,
+       .bias = 8,
+       .rotary_from_start = true},
   };
   return all;
 }
