@@ -80,7 +80,7 @@ Score score(Caches& caches, const Candidate& candidate,
   for (const Token& token : tokens) {
     caches.trim();
     if (!candidate.predict(caches, token, predicted)) continue;
-    for (double& number : predicted) number = caches.stored(token, number);
+    caches.store(token, predicted);
     const auto actual = caches.actual_vector(token);
     const double error = relative_error(predicted, actual);
     const double allowed =

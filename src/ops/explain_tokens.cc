@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
+#include "kernels/convert.h"
 #include "ops/pack_slab.h"
 #include "ops/tensor_sources.h"
 #include "ops/validate_findings.h"
-#include "systems/slab_copy.h"
+#include "systems/element.h"
 
 namespace kvtape::causes {
 namespace {
@@ -124,11 +124,15 @@ std::int64_t Caches::dims(const Token& at) const {
   return extents_of(*tensor(at.layer, at.kind)).dims;
 }
 
-double Caches::stored(const Token& at, double number) const {
+void Caches::store(const Token& at, std::vector<double>& numbers) {
   const DType dtype = actual_.tensors.at({at.layer, at.kind}).dtype;
-  std::array<std::byte, sizeof(double)> bytes;
-  store_number(number, dtype, bytes.data());
-  return load_number(dtype, bytes.data());
+  const auto count = std::ssize(numbers);
+  buffer_.resize(numbers.size() * sizeof(double));
+  const auto in_place = std::as_writable_bytes(std::span(numbers));
+  kernels::convert(in_place.data(), kernels::Element::kF64, count,
+                   element_of(dtype), buffer_.data());
+  kernels::convert(buffer_.data(), element_of(dtype), count,
+                   kernels::Element::kF64, in_place.data());
 }
 
 RowOfSlots Caches::found_row(std::int64_t layer, std::int64_t row) const {
@@ -171,13 +175,13 @@ std::span<const double> Caches::slot(Side& side, std::int64_t layer,
   if (!is_new) return at->second;
   const Extents has = extents_of(tensor->second);
   if (row >= has.batch || slot >= has.position) return {};
-  std::vector<std::byte> buffer;
   const SlabView view = reader_.read(tensor->second, row, slot, 1);
-  const std::byte* data = packed(view, buffer);
+  const std::byte* data = packed(view, buffer_);
   std::vector<double>& numbers = at->second;
-  const std::int64_t size = bytes_per_element(view.dtype);
-  for (std::int64_t i = 0; i < has.heads * has.dims; ++i)
-    numbers.push_back(load_number(view.dtype, data + i * size));
+  numbers.resize(static_cast<std::size_t>(has.heads * has.dims));
+  kernels::convert(data, element_of(view.dtype), std::ssize(numbers),
+                   kernels::Element::kF64,
+                   std::as_writable_bytes(std::span(numbers)).data());
   numbers_ += numbers.size();
   return numbers;
 }

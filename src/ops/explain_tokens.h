@@ -88,8 +88,8 @@ class Caches {
   std::int64_t heads(const Token& at) const;
   std::int64_t dims(const Token& at) const;
 
-  /// `number` as the actual tensor would store it.
-  double stored(const Token& at, double number) const;
+  /// Rounds numbers as the actual tensor would store them.
+  void store(const Token& at, std::vector<double>& numbers);
 
   /// Gives up what was read, where it is much.
   void trim();
@@ -114,6 +114,7 @@ class Caches {
   std::size_t numbers_ = 0;  // in both sides
   std::int64_t runs_ = 0;    // in the rows
   SlabReader reader_;
+  std::vector<std::byte> buffer_;
 };
 
 /// |a - b| over the length of the longer one; 0 where both are 0. NaN equals

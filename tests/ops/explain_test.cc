@@ -10,6 +10,7 @@
 #include <set>
 
 #include "explain_faults.h"
+#include "kvtape/transform.h"
 
 namespace kvtape::tests {
 namespace {
@@ -164,6 +165,29 @@ TEST_CASE("faults are named through rounding and other storage", "[explain]") {
       INFO(text_of(explanation));
       CHECK(names(explanation, fault.cause));
     }
+}
+
+TEST_CASE("causes are named in other orders and in codes", "[explain]") {
+  for (const Fault& fault : faults()) {
+    if (fault.family < 2 || fault.family > 7) continue;
+    const WorldShape& shape = shapes()[1];
+    World expected = make_world(shape, DType::kF32, 600);
+    World actual = expected;
+    Numbers random(600);
+    if (!fault.plant(expected, actual, random)) continue;
+    const Tape plain = tape_of(expected);
+    Tape coded = tape_of(actual);
+    for (auto& [number, layer] : coded.cache.layers)
+      for (std::optional<Tensor>* tensor : {&layer.key, &layer.value})
+        *tensor = quantized(**tensor, Quantization::Scheme::kInt8, 0);
+    Tape turned = with_axes(tape_of(actual), "batch,dim,head,position");
+    for (const Tape* tape : {&coded, &turned}) {
+      const Explanation explanation = *diff(plain, *tape).explanation;
+      INFO(fault.what);
+      INFO(text_of(explanation));
+      CHECK(names(explanation, fault.cause));
+    }
+  }
 }
 
 TEST_CASE("the manual lists every cause", "[explain]") {
