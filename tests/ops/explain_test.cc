@@ -190,6 +190,27 @@ TEST_CASE("causes are named in other orders and in codes", "[explain]") {
   }
 }
 
+TEST_CASE("rotary faults are named where no tape tells how", "[explain]") {
+  for (const Fault& fault : faults())
+    for (std::size_t shape = 0; shape < 2; ++shape) {
+      if (fault.family != 1 || fault.cause == "rotary-applied") continue;
+      World expected = make_world(shapes()[shape], DType::kF16, 700);
+      World actual = expected;
+      Numbers random(700);
+      fault.plant(expected, actual, random);
+      Tape e = tape_of(expected);
+      Tape a = tape_of(actual);
+      for (RotarySpec* rotary : {&e.cache.rotary, &a.cache.rotary}) {
+        rotary->style.reset();
+        rotary->theta.reset();
+      }
+      const Explanation explanation = *diff(e, a).explanation;
+      INFO(fault.what << ", shape " << shape);
+      INFO(text_of(explanation));
+      CHECK(names(explanation, fault.cause));
+    }
+}
+
 TEST_CASE("the manual lists every cause", "[explain]") {
   const char* path = std::getenv("KVTAPE_DIFF_MAN");
   if (!path) return;
