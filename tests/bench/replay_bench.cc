@@ -87,7 +87,8 @@ int run(int argc, char** argv) {
       {"trace", [&] { bench_trace(settings, results); }},
       {"accuracy", [&] { bench_accuracy(settings, results); }},
       {"growth", [&] { bench_growth(settings, results); }},
-      {"scalar", [&] { bench_scalar(settings, results); }}};
+      {"scalar", [&] { bench_scalar(settings, results); }},
+      {"file", [&] { bench_file(settings, results); }}};
   for (const auto& [name, bench] : sections) {
     const auto& wanted = arguments.sections;
     if (wanted.empty() ||

@@ -26,5 +26,6 @@ void bench_trace(const Settings& settings, Results& results);
 void bench_accuracy(const Settings& settings, Results& results);
 void bench_growth(const Settings& settings, Results& results);
 void bench_scalar(const Settings& settings, Results& results);
+void bench_file(const Settings& settings, Results& results);
 
 }  // namespace kvtape::bench
