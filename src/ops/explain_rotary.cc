@@ -167,6 +167,7 @@ class Proposer {
         fmt::format("{} where {} should be", style_text(style.style),
                     style_text(turn_.style)),
         {{turn_, -1}, {style, 1}}, base);
+    propose_scale(base);
     propose_dims(base);
     propose_theta(base);
   }
@@ -193,9 +194,27 @@ class Proposer {
     return turn_of(changed);
   }
 
+  // Positions that were stretched or not, frequencies that were scaled or not.
+  void propose_scale(Base base) {
+    for (const double times : {3.0, 4.0, 8.0, 16.0, 32.0, 1.0 / 2, 1.0 / 3,
+                               1.0 / 4, 1.0 / 8, 1.0 / 16, 1.0 / 32})
+      add("rotary-scale", fmt::format("angles {:.4g} times as large", times),
+          {{turn_, -1}, {turn_, times}}, base);
+    if (!rotary_.inv_freq.empty())
+      add("rotary-scale",
+          fmt::format("frequencies of theta {:g}, not scaled", rotary_.theta),
+          {{turn_, -1}, {with(rotary_.theta, rotary_.dims), 1}}, base);
+    const Rotary actual = rotary_of(caches_.actual(), keys_.front(), dims_);
+    if (!actual.inv_freq.empty() && actual.inv_freq != rotary_.inv_freq &&
+        is_usable(actual, dims_))
+      add("rotary-scale", "frequencies that only the actual cache has",
+          {{turn_, -1}, {turn_of(actual), 1}}, base);
+  }
+
   // The best one of the thetas that models use, and others like these.
   void propose_theta(Base base) {
-    std::vector<double> thetas;
+    std::vector<double> thetas{
+        rotary_of(caches_.actual(), keys_.front(), dims_).theta};
     for (double power = 10; power < 2e8; power *= 10)
       for (const double digits :
            {1.0, 1.5, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0})

@@ -436,6 +436,23 @@ bool later_angle(World&, World& actual, Numbers& random) {
   return turn(actual, turning);
 }
 
+bool smaller_angles(World&, World& actual, Numbers&) {
+  Turning turning = usual(actual);
+  turning.times = 0.25;
+  return turn(actual, turning);
+}
+
+// Rotary positions that count the pads of a row.
+bool counted_pads(World& expected, World& actual, Numbers&) {
+  if (expected.shape.starts ==
+      std::vector<std::int64_t>(expected.shape.starts.size(), 0))
+    return false;
+  expected.shape.rotary_from_start = true;
+  turn(expected, usual(expected));
+  actual.shape.rotary_from_start = false;
+  return turn(actual, usual(actual));
+}
+
 bool wrongly_applied(World& expected, World& actual, Numbers&) {
   expected.keys_rotated = actual.keys_rotated = false;
   Turning turning = usual(expected);
@@ -454,6 +471,8 @@ const std::vector<Fault>& faults() {
       {"rotary-style", "the other style", 1, other_style},
       {"rotary-dims", "half of the dims rotated", 1, fewer_dims},
       {"rotary-shift", "angles of other positions", 1, later_angle},
+      {"rotary-shift", "angles that count pads", 1, counted_pads},
+      {"rotary-scale", "angles a quarter as large", 1, smaller_angles},
       {"rotary-applied", "keys rotated that should not be", 1, wrongly_applied},
       {"position-shift", "all slots moved", 2, shift_all},
       {"position-shift", "slots of a layer moved", 2, shift_layer},

@@ -197,7 +197,7 @@ TEST_CASE("rotary faults are named where no tape tells how", "[explain]") {
       World expected = make_world(shapes()[shape], DType::kF16, 700);
       World actual = expected;
       Numbers random(700);
-      fault.plant(expected, actual, random);
+      if (!fault.plant(expected, actual, random)) continue;
       Tape e = tape_of(expected);
       Tape a = tape_of(actual);
       for (RotarySpec* rotary : {&e.cache.rotary, &a.cache.rotary}) {
