@@ -62,6 +62,7 @@ DiffReport compared(const DiffCommand& command) {
   if (!command.select.empty())
     options.selection = parse_selection(command.select);
   if (queries) options.queries = &*queries;
+  options.explain = !command.common.quiet || !command.html.empty();
   options.threads = static_cast<int>(command.common.threads);
   options.progress = line.callback();
   DiffReport report = diff(expected, actual, options);
