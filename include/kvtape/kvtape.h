@@ -26,6 +26,7 @@
 #include "kvtape/selection.h"
 #include "kvtape/sharding.h"
 #include "kvtape/serialize.h"
+#include "kvtape/stats.h"
 #include "kvtape/systems.h"
 #include "kvtape/tape.h"
 #include "kvtape/tensor.h"

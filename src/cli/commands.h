@@ -32,6 +32,7 @@ Action declare_info(CLI::App& app);
 Action declare_dump(CLI::App& app);
 Action declare_validate(CLI::App& app);
 Action declare_diff(CLI::App& app);
+Action declare_stats(CLI::App& app);
 Action declare_replay(CLI::App& app);
 Action declare_convert(CLI::App& app);
 Action declare_insert(CLI::App& app);
@@ -51,6 +52,7 @@ inline constexpr std::array kCommands{
     Command{"diff", "Say where two caches part", declare_diff},
     Command{"replay", "Play a trace again and compare the outputs",
             declare_replay},
+    Command{"stats", "Show what the numbers look like", declare_stats},
     Command{"convert", "Write a cache in another form, or a part of it",
             declare_convert},
     Command{"insert", "Put one cache into rows of another", declare_insert},

@@ -16,7 +16,7 @@ import tempfile
 READY = ["run.h5", "run42.h5"]  # what examples read without making it
 METADATA = """{"batch_size": 2, "sequence_length": 16, "num_hidden_layers": 2,
 "pad_token_id": 0, "num_heads": 4, "head_dim": 8}"""  # meta.json
-COMMANDS = ["info", "dump", "validate", "diff", "replay", "convert", "sample"]
+COMMANDS = ["info", "dump", "validate", "diff", "replay", "stats", "convert", "sample"]
 
 
 def of_page(text):

@@ -7,6 +7,7 @@
 #include "report/insert.h"
 #include "report/operations.h"
 #include "report/replay.h"
+#include "report/stats.h"
 #include "samples.h"
 
 namespace {
@@ -41,6 +42,8 @@ std::string sample(std::string_view name) {
     if (name == "diff-ulp") report.ulp = 2;
     return diff_json(report, {"a.h5", "b.h5"});
   }
+  if (name == "stats")
+    return stats_json(samples::statistics(), samples::hostile_name());
   if (name == "operations") {
     return operations_json(samples::troubled_operations(),
                            samples::hostile_name());
@@ -73,6 +76,8 @@ std::string picture(std::string_view name) {
   if (name == "html-diff")
     return diff_html(samples::troubled_difference(),
                      {samples::hostile_name(), samples::hostile_name()});
+  if (name == "svg-stats")
+    return stats_svg(samples::statistics(), samples::hostile_name());
   if (name == "svg-empty") return replay_svg({}, "empty");
   return "";
 }

@@ -465,6 +465,31 @@ DiffReport troubled_difference() {
   return report;
 }
 
+StatsReport statistics() {
+  StatsReport report;
+  for (int layer = 0; layer < 8; ++layer)
+    for (const TensorKind kind : {TensorKind::kKey, TensorKind::kValue}) {
+      StatsRow row{.layer = layer, .kind = kind, .count = 64, .zeros = 2};
+      row.std = 1;
+      row.min = -3;
+      row.max = 2.5;
+      row.norms = {.count = 4, .min = 1, .max = 3, .sum = 8};
+      row.quantiles = Quantiles{.p50 = 0.7, .p90 = 1.5, .p99 = 2, .p999 = 2.5};
+      for (std::int64_t part = 0; part < kHistogramParts; ++part)
+        row.histogram.push_back(part * (kHistogramParts - part) / 8);
+      report.rows.push_back(row);
+    }
+  report.rows[1].saturated = 5;
+  report.rows[2].positions = Interval{4, 8};
+  report.rows[3].head = 2;
+  report.rows[3].channel = 7;
+  report.rows[4] = {.layer = 2, .count = 3, .nan = 2, .inf = 1};
+  report.findings = {{.layer = 2, .text = "2 NaN"},
+                     {.layer = 3, .head = 1, .text = "all zero"}};
+  report.not_read = {hostile_name()};
+  return report;
+}
+
 OperationsReport troubled_operations() {
   using Status = OperationOutcome::Status;
   OperationsReport report;

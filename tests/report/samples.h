@@ -5,6 +5,7 @@
 
 #include "kvtape/replay.h"
 #include "kvtape/diff.h"
+#include "kvtape/stats.h"
 #include "report/convert.h"
 #include "kvtape/replay_operations.h"
 #include "report/info.h"
@@ -39,6 +40,9 @@ OperationsReport troubled_operations();
 DiffReport difference(int layers);
 /// Everything that a diff can say at once.
 DiffReport troubled_difference();
+
+/// Rows with and without everything that can be absent.
+StatsReport statistics();
 
 /// A name with an escape sequence, a mark of direction and an invalid byte.
 std::string hostile_name();
