@@ -15,7 +15,7 @@ void diff_outputs(const Tape& expected, const Tape& actual,
 
 /// Compares what both traces recorded of each layer (report.others).
 void diff_trace(const Tape& expected, const Tape& actual,
-                const DiffOptions& options,
-                const kernels::Allowance& allowance, DiffReport& report);
+                const DiffOptions& options, const kernels::Allowance& allowance,
+                DiffReport& report);
 
 }  // namespace kvtape

@@ -118,8 +118,8 @@ std::vector<SlotUse> uses_of(const Tape& tape, const LayerCache& layer,
   for (std::int64_t slot = range.first; slot < range.first + range.count;
        ++slot) {
     const std::int64_t position = position_of(marks, layout_of(layer), slot);
-    uses.push_back({.slot_class = class_of(marks, slot, position),
-                    .position = position});
+    uses.push_back(
+        {.slot_class = class_of(marks, slot, position), .position = position});
   }
   return uses;
 }

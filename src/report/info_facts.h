@@ -52,7 +52,7 @@ std::vector<Setting> settings(const RotarySpec& spec,
 
 /// What else is in a file, counted.
 struct ExtraCounts {
-  std::int64_t weights = 0;     // tensors of a caching layer's linear maps
+  std::int64_t weights = 0;  // tensors of a caching layer's linear maps
   std::int64_t others = 0;
 };
 ExtraCounts count_extras(const Tape& tape);

@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "kvtape/replay.h"
 #include "kvtape/diff.h"
+#include "kvtape/replay.h"
+#include "kvtape/replay_operations.h"
 #include "kvtape/stats.h"
 #include "report/convert.h"
-#include "kvtape/replay_operations.h"
 #include "report/info.h"
 #include "report/validation.h"
 
