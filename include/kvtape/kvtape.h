@@ -21,6 +21,7 @@
 #include "kvtape/pure.h"
 #include "kvtape/replace.h"
 #include "kvtape/replay.h"
+#include "kvtape/replay_hidden.h"
 #include "kvtape/replay_operations.h"
 #include "kvtape/sample.h"
 #include "kvtape/selection.h"

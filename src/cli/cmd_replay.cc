@@ -9,15 +9,18 @@
 #include "cli/step_range.h"
 #include "kvtape/io.h"
 #include "kvtape/replay.h"
+#include "kvtape/replay_hidden.h"
 #include "kvtape/replay_operations.h"
 #include "kvtape/transform.h"
 #include "report/operations.h"
 #include "report/replay.h"
+#include "report/replay_hidden.h"
 
 namespace kvtape::cli {
 namespace {
 
 constexpr std::array<std::string_view, 2> kModes{"checked", "faithful"};
+constexpr std::array<std::string_view, 2> kSources{"queries", "hidden"};
 
 struct ReplayCommand {
   std::string file;
@@ -26,6 +29,7 @@ struct ReplayCommand {
   std::string write;
   std::string svg;
   bool force = false;
+  bool from_hidden = false;
   ReplayOptions options;
   Common common;
 };
@@ -157,9 +161,32 @@ Outcome run_steps(const ReplayCommand& command, const Tape& tape) {
           .out = text_of(report, log ? &*log : nullptr, command)};
 }
 
+Outcome run_hidden(const ReplayCommand& command, const Tape& tape) {
+  for (const auto& [option, given] :
+       {std::pair("--steps", !command.steps.empty()),
+        std::pair("--svg", !command.svg.empty()),
+        std::pair("--write", !command.write.empty())})
+    if (given)
+      throw Error({.text = std::string(option) +
+                           " is not for --from hidden, which replays the whole "
+                           "trace twice"});
+  ProgressLine line("replay " + command.file, command.common);
+  ReplayOptions options = command.options;
+  options.threads = static_cast<int>(command.common.threads);
+  const HiddenReport report =
+      explained(command, line, [&] { return replay_hidden(tape, options); });
+  std::string text;
+  if (!command.common.quiet)
+    text = command.common.json
+               ? hidden_json(report, command.file)
+               : hidden_text(report, command.file, style_of(command.common));
+  return {.status = report.success() ? kGood : kBad, .out = std::move(text)};
+}
+
 Outcome run_replay(const ReplayCommand& command) {
   check_outputs(command);
   const Tape tape = opened(command);
+  if (command.from_hidden) return run_hidden(command, tape);
   return tape.trace && has_only_operations(*tape.trace)
              ? run_log(command, tape)
              : run_steps(command, tape);
@@ -167,6 +194,14 @@ Outcome run_replay(const ReplayCommand& command) {
 
 void add_comparison(CLI::App& app, ReplayCommand& command) {
   ReplayOptions& options = command.options;
+  add_choice(app,
+             {"--from",
+              "What a replay begins with. \"queries\" (the default) are those "
+              "of the trace. \"hidden\" are a layer's hidden states and "
+              "weights: attention is done with the cache and without it, and "
+              "where the two part is told."},
+             kSources,
+             [&command](std::size_t from) { command.from_hidden = from == 1; });
   add_choice(app,
              {"--mode",
               "What a write that the system would clamp is. \"checked\" (the "

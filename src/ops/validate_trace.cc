@@ -1,6 +1,8 @@
 // Checks of /trace against the cache.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ops/validate_checks.h"
 
 namespace kvtape {
@@ -10,6 +12,7 @@ using Numbers = std::vector<std::int64_t>;
 
 /// What the checks of a trace share.
 struct Context {
+  const Tape& tape;
   const Cache& cache;
   const Trace& trace;
   std::int64_t tokens = -1;  // of all steps; -1 = unknown
@@ -114,6 +117,13 @@ void check_shapes(const Context& in, const std::string& path,
   check_dtype(in, path + "/value", trace.value, *layer.value);
 }
 
+bool has_hidden_states(const Tape& tape, const std::string& path) {
+  return std::any_of(tape.extras.begin(), tape.extras.end(),
+                     [&](const Extra& extra) {
+                       return extra.tensor && extra.path == path + "/hidden";
+                     });
+}
+
 void check_presence(const Context& in, const std::string& path,
                     const LayerTrace& trace) {
   const auto missing = [&](const char* rule, const char* what,
@@ -124,6 +134,7 @@ void check_presence(const Context& in, const std::string& path,
                      .expected = expected,
                      .found = "none"});
   };
+  if (has_hidden_states(in.tape, path)) return;  // all follows from them
   if (!trace.query) missing("E50", "query", "one query per token");
   if (!in.keys_in_cache() && !trace.key)
     missing("E50", "key", "the new tokens' keys");
@@ -297,7 +308,8 @@ void check_per_token(const Context& in, const char* rule, const char* object,
 
 void check_trace(const Tape& tape, Findings& findings) {
   if (!tape.trace || has_only_operations(*tape.trace)) return;
-  const Context in{.cache = tape.cache,
+  const Context in{.tape = tape,
+                   .cache = tape.cache,
                    .trace = *tape.trace,
                    .tokens = check_steps(*tape.trace, findings),
                    .findings = findings};
