@@ -14,7 +14,6 @@
 #include "ops/diff_tensors.h"
 #include "ops/dtype_order.h"
 #include "ops/explain.h"
-#include "ops/tensor_sources.h"
 #include "ops/validate_findings.h"
 #include "systems/element.h"
 
@@ -55,26 +54,8 @@ double rounding_limit(const Tensor& tensor) {
   }
 }
 
-Tensor as_floats(Tensor tensor) {
-  if (!tensor.quantized()) return tensor;
-  tensor.source = dequantized_source(tensor);
-  tensor.quantization = {};
-  return tensor;
-}
-
 const std::optional<Tensor>& of(const LayerCache& layer, TensorKind kind) {
   return kind == TensorKind::kKey ? layer.key : layer.value;
-}
-
-// Why a tensor cannot be read number by number; empty where it can.
-std::string unusable(const Tensor& tensor) {
-  if (!has_usable_axes(tensor)) return "its axes are not those of a cache";
-  if (!is_float(tensor.dtype))
-    return fmt::format("its dtype is {}", name(tensor.dtype));
-  if (!tensor.source || !tensor.source->has_values()) return "it has no values";
-  if (tensor.quantized() && !is_sound(tensor.quantization, tensor))
-    return "its codes and scales do not fit its shape";
-  return {};
 }
 
 std::string slots_text(
@@ -217,7 +198,7 @@ class Diff {
                                      x ? "expected" : "actual"));
     for (const auto& [tensor, side] :
          {std::pair(&*x, "expected"), std::pair(&*y, "actual")})
-      if (const std::string reason = unusable(*tensor); !reason.empty())
+      if (const std::string reason = unreadable(*tensor); !reason.empty())
         return gap(object, fmt::format("in the {} cache {}", side, reason));
     const Extents ex = extents_of(*x);
     const Extents ey = extents_of(*y);
@@ -291,15 +272,8 @@ class Diff {
 
   std::vector<FilledSlot> slots_of(const Tape& tape, const LayerCache& layer,
                                    std::int64_t row) const {
-    std::vector<FilledSlot> slots =
-        filled_slots(tape, layer, row, options_.dead);
-    if (!options_.selection.position || slots.empty()) return slots;
-    const Interval kept = resolved(options_.selection.position,
-                                   slots.back().position + 1, "position");
-    std::erase_if(slots, [&](const FilledSlot& slot) {
-      return slot.position < kept.first || slot.position >= kept.last;
-    });
-    return slots;
+    return filled_slots(tape, layer, row, options_.dead,
+                        options_.selection.position);
   }
 
   // ---- the report

@@ -1,10 +1,13 @@
 #include "ops/diff_align.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <optional>
 
 #include "ops/integer_rows.h"
+#include "ops/tensor_sources.h"
 #include "ops/validate_findings.h"
 
 namespace kvtape {
@@ -185,6 +188,36 @@ std::vector<FilledSlot> filled_slots(const Tape& tape, const LayerCache& layer,
                      return a.position < b.position;
                    });
   return result;
+}
+
+std::vector<FilledSlot> filled_slots(
+    const Tape& tape, const LayerCache& layer, std::int64_t row, bool dead,
+    const std::optional<IndexRange>& position) {
+  std::vector<FilledSlot> slots = filled_slots(tape, layer, row, dead);
+  if (!position || slots.empty()) return slots;
+  const Interval kept =
+      resolved(position, slots.back().position + 1, "position");
+  std::erase_if(slots, [&](const FilledSlot& slot) {
+    return slot.position < kept.first || slot.position >= kept.last;
+  });
+  return slots;
+}
+
+std::string unreadable(const Tensor& tensor) {
+  if (!has_usable_axes(tensor)) return "its axes are not those of a cache";
+  if (!is_float(tensor.dtype))
+    return fmt::format("its dtype is {}", name(tensor.dtype));
+  if (!tensor.source || !tensor.source->has_values()) return "it has no values";
+  if (tensor.quantized() && !is_sound(tensor.quantization, tensor))
+    return "its codes and scales do not fit its shape";
+  return {};
+}
+
+Tensor as_floats(Tensor tensor) {
+  if (!tensor.quantized()) return tensor;
+  tensor.source = dequantized_source(tensor);
+  tensor.quantization = {};
+  return tensor;
 }
 
 Alignment align(const std::vector<FilledSlot>& expected,

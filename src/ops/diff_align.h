@@ -1,7 +1,10 @@
-// Which slots of two rows are compared with each other.
+// Which slots of a row hold something, and which of two rows are compared with
+// each other.
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kvtape/diff.h"
@@ -20,6 +23,18 @@ struct FilledSlot {
 /// the position of its number.
 std::vector<FilledSlot> filled_slots(const Tape& tape, const LayerCache& layer,
                                      std::int64_t row, bool dead);
+
+/// Those of them at the positions of a selection.
+std::vector<FilledSlot> filled_slots(const Tape& tape, const LayerCache& layer,
+                                     std::int64_t row, bool dead,
+                                     const std::optional<IndexRange>& position);
+
+/// Why a tensor of keys or values cannot be read number by number; empty where
+/// it can.
+std::string unreadable(const Tensor& tensor);
+
+/// What a quantized tensor stands for; others as they are.
+Tensor as_floats(Tensor tensor);
 
 /// Slots that lie side by side in both caches.
 struct SlotRun {

@@ -9,7 +9,6 @@
 #include "core/names.h"
 #include "ops/diff_align.h"
 #include "ops/stats_tensor.h"
-#include "ops/tensor_sources.h"
 #include "ops/validate_findings.h"
 
 namespace kvtape {
@@ -61,8 +60,7 @@ class Stats {
   void read(std::int64_t number, const LayerCache& layer, TensorKind kind,
             const std::optional<Tensor>& stored) {
     if (!stored || options_.selection.kind.value_or(kind) != kind) return;
-    if (const std::string reason = unreadable(*stored, layer);
-        !reason.empty()) {
+    if (const std::string reason = why_not(*stored, layer); !reason.empty()) {
       report_.not_read.push_back(
           fmt::format("/layers/{}/{}: {}", number, name(kind), reason));
       return;
@@ -88,26 +86,12 @@ class Stats {
                         found.rows.end());
   }
 
-  // Why a tensor cannot be read number by number; empty where it can.
-  static std::string unreadable(const Tensor& tensor, const LayerCache& layer) {
-    if (!has_usable_axes(tensor)) return "its axes are not those of a cache";
-    if (!is_float(tensor.dtype)) return "it holds no floats";
-    if (!tensor.source || !tensor.source->has_values())
-      return "it has no values";
-    if (tensor.quantized() && !is_sound(tensor.quantization, tensor))
-      return "its codes and scales do not fit its shape";
+  static std::string why_not(const Tensor& tensor, const LayerCache& layer) {
     const Extents own = extents_of(tensor);
     const Extents all = extents_of(*either(layer));
     if (own.batch != all.batch || own.position != all.position)
       return "its slots are not those of the keys";
-    return {};
-  }
-
-  static Tensor as_floats(Tensor tensor) {
-    if (!tensor.quantized()) return tensor;
-    tensor.source = dequantized_source(tensor);
-    tensor.quantization = {};
-    return tensor;
+    return unreadable(tensor);
   }
 
   static std::int64_t saturated_codes(const Tensor& tensor) {
@@ -138,14 +122,8 @@ class Stats {
                                    extents_of(*either(layer)).batch, "row");
     std::vector<RowRuns> result;
     for (std::int64_t row = rows.first; row < rows.last; ++row) {
-      auto slots = filled_slots(tape_, layer, row, options_.dead);
-      if (options_.selection.position && !slots.empty()) {
-        const Interval kept = resolved(options_.selection.position,
-                                       slots.back().position + 1, "position");
-        std::erase_if(slots, [&](const FilledSlot& slot) {
-          return slot.position < kept.first || slot.position >= kept.last;
-        });
-      }
+      const auto slots = filled_slots(tape_, layer, row, options_.dead,
+                                      options_.selection.position);
       result.push_back(
           {.row = row, .runs = align(slots, slots, DiffAlign::kPosition).runs});
     }
