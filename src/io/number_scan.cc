@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "io/short_decimal.h"
 #include "kernels/elements.h"
 #include "kvtape/error.h"
 
@@ -312,6 +313,11 @@ const char* NumberScan::read_value(const char* at, const char* end) {
          .expected = fmt::format("{} values, as the shape says", count_),
          .found = "more"});
   std::byte* to = out_.data() + (next_ - first_) * bytes_per_element(dtype_);
+  if (is_float(dtype_))
+    if (const char* stop = read_short_decimal(at, end, dtype_, to)) {
+      ++next_;
+      return stop;
+    }
   Token token;
   if (dtype_ != DType::kBool && scan_number(at, end, token) &&
       (token.end == end || ends_value(*token.end))) {
