@@ -47,6 +47,8 @@ inline constexpr std::array<DTypeInfo, 13> kDTypes{{
     {DType::kBool, "bool", 1, false},
 }};
 
+inline constexpr DType kLastDType = kDTypes.back().dtype;
+
 constexpr const DTypeInfo& info(DType dtype) {
   return kDTypes[static_cast<std::size_t>(dtype)];
 }

@@ -44,6 +44,13 @@ struct WriteOptions {
 /// these are. Throws Error where elements are not those that were written.
 std::int64_t check_digests(const Tape& tape);
 
+/// What check_digests() would refuse, each as a finding (E07, E08). `threads`:
+/// 0 for one per CPU.
+std::vector<Finding> digest_findings(const Tape& tape, int threads = 0);
+
+/// Throws Error where the file was edited after it was written: Tape::edited.
+void check_edited(const Tape& tape);
+
 /// How many check_digests() would read.
 std::int64_t count_digests(const Tape& tape);
 

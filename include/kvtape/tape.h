@@ -45,6 +45,9 @@ struct Tape {
   std::optional<FinalState> final_state;
   std::vector<Extra> extras;      // in path order
   std::vector<Finding> findings;  // what the reader found wrong
+  /// E08, where the file recorded a digest of its structure and has another:
+  /// it was edited, which is no error by itself.
+  std::optional<Finding> edited;
 };
 
 }  // namespace kvtape

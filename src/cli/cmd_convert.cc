@@ -236,6 +236,7 @@ std::vector<std::string> check_findings(const ConvertCommand& command,
                            "--skip-invalid converts the rest"});
     left_out.push_back(finding.object + " " + finding.field);
   }
+  if (!command.skip_invalid) check_edited(tape);
   return left_out;
 }
 

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/verify.h"
 #include "kvtape/diff.h"
 #include "kvtape/io.h"
 #include "report/diff.h"
@@ -22,6 +23,7 @@ struct DiffCommand {
   std::string svg;
   std::string html;
   bool explain = false;
+  bool verify = false;
   bool force = false;
   DiffOptions options;
   Common common;
@@ -55,6 +57,10 @@ std::string text_of(const DiffReport& report, const DiffCommand& command) {
 DiffReport compared(const DiffCommand& command) {
   const Tape expected = read_tape(command.names.expected);
   const Tape actual = read_tape(command.names.actual);
+  if (command.verify) {
+    verify_digests(expected, command.names.expected);
+    verify_digests(actual, command.names.actual);
+  }
   std::optional<Tape> queries;
   if (!command.queries.empty()) queries = read_tape(command.queries);
   ProgressLine line("diff " + command.names.actual, command.common);
@@ -140,6 +146,7 @@ void add_scope(CLI::App& app, DiffCommand& command) {
             "like layer=0:4,head=2,kind=key, ranges as in Python.",
             "PART"},
            command.select);
+  add_verify(app, command.verify);
   add_flag(app, {"--explain", "Show how well each known mistake fits."},
            command.explain);
   add_text(app,

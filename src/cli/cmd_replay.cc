@@ -7,6 +7,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/step_range.h"
+#include "cli/verify.h"
 #include "kvtape/io.h"
 #include "kvtape/replay.h"
 #include "kvtape/replay_hidden.h"
@@ -30,14 +31,18 @@ struct ReplayCommand {
   std::string svg;
   bool force = false;
   bool from_hidden = false;
+  bool verify = false;
   ReplayOptions options;
   Common common;
 };
 
 Tape opened(const ReplayCommand& command) {
   Tape tape = read_tape(command.file);
-  if (!command.cache.empty())
-    tape.cache = std::move(read_tape(command.cache).cache);
+  if (command.verify) verify_digests(tape, command.file);
+  if (command.cache.empty()) return tape;
+  Tape other = read_tape(command.cache);
+  if (command.verify) verify_digests(other, command.cache);
+  tape.cache = std::move(other.cache);
   return tape;
 }
 
@@ -234,6 +239,7 @@ void add_comparison(CLI::App& app, ReplayCommand& command) {
 }
 
 void add_outputs(CLI::App& app, ReplayCommand& command) {
+  add_verify(app, command.verify);
   add_text(app,
            {"--write",
             "Write the replayed tape to OUT. It holds the computed outputs and "

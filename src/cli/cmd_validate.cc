@@ -26,15 +26,18 @@ struct ValidateCommand {
 NamedValidation validated(const std::string& file,
                           const ValidateCommand& command) {
   ProgressLine line("validate " + file, command.common);
-  const TapeFile opened = open_tape(file);
+  TapeFile opened = open_tape(file);
+  const int threads = static_cast<int>(command.common.threads);
+  if (command.values)
+    for (Finding& finding : digest_findings(opened.tape, threads))
+      opened.tape.findings.push_back(std::move(finding));
   const bool record = opened.format == TapeFile::Format::kJsonMetadata;
   NamedValidation result{
       .file = file,
-      .report = validate(opened.tape,
-                         {.values = command.values,
-                          .threads = static_cast<int>(command.common.threads),
-                          .metadata_only = record,
-                          .progress = line.callback()})};
+      .report = validate(opened.tape, {.values = command.values,
+                                       .threads = threads,
+                                       .metadata_only = record,
+                                       .progress = line.callback()})};
   line.print_time();
   return result;
 }

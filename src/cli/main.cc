@@ -1,13 +1,22 @@
 // The program: every way to end has one exit status, decided here.
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <climits>
 #include <csignal>
 #include <exception>
 #include <new>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cli/output.h"
 #include "cli/parse.h"
 #include "io/atomic_file.h"
+#include "io/input_file.h"
+#include "io/mapped_file.h"
 
 namespace kvtape::cli {
 namespace {
@@ -19,7 +28,45 @@ void end_by_signal(int number) {
   std::raise(number);
 }
 
+// A line of an error, safe in a handler and for a terminal.
+class Line {
+ public:
+  void add(const char* text) {
+    for (; *text != '\0' && length_ < text_.size(); ++text) {
+      const auto byte = static_cast<unsigned char>(*text);
+      const bool is_control = (byte < 0x20 && byte != '\n') || byte == 0x7f;
+      text_[length_++] = is_control ? '?' : *text;
+    }
+  }
+  void print() const {
+    std::ignore = write(STDERR_FILENO, text_.data(), length_);
+  }
+
+ private:
+  std::array<char, PATH_MAX + 100> text_;
+  std::size_t length_ = 0;
+};
+
+// A mapped file that has become shorter raises SIGBUS where it ended.
+void end_by_short_file(int number, siginfo_t* info, void*) {
+  const char* path = mapped_path(info->si_addr);
+  if (path == nullptr) return end_by_signal(number);
+  static std::atomic_flag said;
+  while (said.test_and_set()) pause();  // another thread ends the program
+  remove_temporary_files();
+  Line line;
+  line.add("kvtape: error: ");
+  line.add(path);
+  line.add(": changed while being read\n");
+  line.print();
+  _exit(kTrouble);
+}
+
 void prepare_signals() {
+  struct sigaction short_file {};
+  short_file.sa_sigaction = end_by_short_file;
+  short_file.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &short_file, nullptr);
   for (const int number : {SIGINT, SIGTERM, SIGHUP})
     if (std::signal(number, SIG_IGN) != SIG_IGN)
       std::signal(number, end_by_signal);
@@ -33,6 +80,7 @@ int run(int count, char** words) {
   try {
     const Outcome outcome = run_program(
         std::vector<std::string>(words + (count > 0), words + count));
+    check_inputs_unchanged();
     write_stdout(outcome.out);
     return outcome.status;
   } catch (const Error& error) {

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "io/atomic_file.h"
+#include "io/input_file.h"
 #include "report/text.h"
 
 namespace kvtape::cli {
@@ -91,6 +92,7 @@ void TextOutput::write(std::string_view text) {
 }
 
 void TextOutput::commit() {
+  check_inputs_unchanged();
   if (file_) file_->commit();
 }
 

@@ -10,7 +10,9 @@
 #include "cli/complete.h"
 #include "cli/help.h"
 #include "cli/usage.h"
+#include "io/hdf5_process.h"
 #include "kernels/kernels.h"
+#include "kvtape/error.h"
 #include "kvtape/version.h"
 
 namespace kvtape::cli {
@@ -23,10 +25,21 @@ constexpr const char* kExamples =
     "kvtape replay demo.h5      does attention over it give what was "
     "recorded\n";
 
+// What keeps a file from doing harm, or why HDF5 cannot be read here.
+std::string hdf5_text() try {
+  const Hdf5Process process(nullptr);
+  const Hdf5Hello& hello = process.hello();
+  return fmt::format(
+      "HDF5 {}, in a process of its own: memory {}, system calls {}",
+      hello.hdf5_version, hello.limits_memory ? "limited" : "not limited",
+      hello.filters_calls ? "filtered" : "not filtered");
+} catch (const Error& error) {
+  return fmt::format("no HDF5: {}", error.what());
+}
+
 std::string version_text() {
-  return fmt::format("kvtape {}\nHDF5 {}, file format {}, kernel {}\n",
-                     kVersion, KVTAPE_HDF5_VERSION, kFormatVersion,
-                     kernels::active().name);
+  return fmt::format("kvtape {}\nfile format {}, kernel {}\n{}\n", kVersion,
+                     kFormatVersion, kernels::active().name, hdf5_text());
 }
 
 bool is_command(const std::string& word) {

@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
+#include <bit>
+
 #include "io/file_source.h"
+#include "io/list_text.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -30,18 +34,21 @@ struct Digest::State {
       XXH3_createState(), XXH3_freeState};
 };
 
-Digest::Digest(const PlannedDataset& dataset)
-    : state_(std::make_unique<State>()) {
+Digest::Digest(std::string_view start) : state_(std::make_unique<State>()) {
   XXH3_128bits_reset(state_->hash.get());
-  const std::string header = digest_header(dataset.dtype, dataset.sizes);
-  add(std::as_bytes(std::span(header)));
+  add(start);
 }
+
+Digest::Digest(const PlannedDataset& dataset)
+    : Digest(digest_header(dataset.dtype, dataset.sizes)) {}
 
 Digest::~Digest() = default;
 
 void Digest::add(std::span<const std::byte> elements) {
   XXH3_128bits_update(state_->hash.get(), elements.data(), elements.size());
 }
+
+void Digest::add(std::string_view text) { add(std::as_bytes(std::span(text))); }
 
 std::string Digest::text() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(state_->hash.get());
@@ -78,6 +85,77 @@ std::string digest_of(
   std::string text = digest.text();
   check_digest(dataset, text);
   return text;
+}
+
+namespace {
+
+struct ValueText {
+  std::string operator()(std::monostate) const { return ""; }
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const {
+    return std::to_string(value);
+  }
+  std::string operator()(std::uint64_t value) const {
+    return std::to_string(value);
+  }
+  std::string operator()(double value) const {
+    return fmt::format("x{:016x}", std::bit_cast<std::uint64_t>(value));
+  }
+  std::string operator()(const std::string& value) const {
+    // HDF5 ends texts at their first zero.
+    const std::string_view text(value.c_str());
+    return fmt::format("{}:{}", text.size(), text);
+  }
+  std::string operator()(const std::vector<std::int64_t>& value) const {
+    return list_text(value);
+  }
+};
+
+std::string object_text(const StoredObject& object) {
+  std::string text = object.path;
+  if (const auto& d = object.dataset)
+    text.append(" ").append(digest_header(d->dtype, d->sizes));
+  text += '\n';
+  Attributes attributes = object.attributes;
+  std::sort(attributes.begin(), attributes.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [name, value] : attributes)
+    if (object.path != "/" || name != "digest")
+      text += fmt::format(" {}={}\n", name, std::visit(ValueText{}, value));
+  return text;
+}
+
+}  // namespace
+
+std::string structure_digest(const std::vector<StoredObject>& objects) {
+  std::vector<const StoredObject*> sorted;
+  for (const StoredObject& object : objects) sorted.push_back(&object);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const StoredObject* a, const StoredObject* b) {
+              return a->path < b->path;
+            });
+  Digest digest("");
+  for (const StoredObject* object : sorted) digest.add(object_text(*object));
+  return digest.text();
+}
+
+std::optional<Finding> find_edited(const std::vector<StoredObject>& objects) {
+  for (const auto& [name, value] : objects.front().attributes) {
+    const auto* recorded = std::get_if<std::string>(&value);
+    if (name != "digest" || recorded == nullptr) continue;
+    std::string found = structure_digest(objects);
+    if (found == *recorded) break;
+    return Finding{
+        .rule = "E08",
+        .object = "/",
+        .field = "digest",
+        .expected = *recorded,
+        .found = std::move(found),
+        .fix =
+            "dump or copy the file again; if it was edited on purpose, "
+            "delete the attribute digest of /"};
+  }
+  return {};
 }
 
 }  // namespace kvtape

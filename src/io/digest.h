@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/write_plan.h"
+#include "kvtape/finding.h"
 
 namespace kvtape {
 
@@ -19,12 +22,14 @@ std::string digest_header(DType dtype, const std::vector<std::int64_t>& sizes);
 /// by the elements, little-endian, in C order.
 class Digest {
  public:
+  explicit Digest(std::string_view start);
   explicit Digest(const PlannedDataset& dataset);  // without its elements
   ~Digest();
   Digest(const Digest&) = delete;
   Digest& operator=(const Digest&) = delete;
 
   void add(std::span<const std::byte> elements);
+  void add(std::string_view text);
   std::string text() const;
 
  private:
@@ -43,5 +48,14 @@ void check_digest(const PlannedDataset& dataset, const std::string& digest);
 
 /// Whether the file that the elements come from recorded their digest.
 bool has_digest(const PlannedDataset& dataset);
+
+/// "xxh3:" and the hash of everything but the elements: for each object by path
+/// its path, dtype and sizes, and its attributes by name, the digest of its
+/// elements among them; that of the root alone is left out. The text that is
+/// hashed is in kvtape-cache(5), "Digests".
+std::string structure_digest(const std::vector<StoredObject>& objects);
+
+/// E08, where the root recorded another one than the objects have.
+std::optional<Finding> find_edited(const std::vector<StoredObject>& objects);
 
 }  // namespace kvtape

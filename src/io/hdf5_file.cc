@@ -3,139 +3,45 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <set>
+#include <string_view>
 
 #include "core/box.h"
-#include "core/natural.h"
-#include "io/chunk_cache.h"
 #include "io/filters.h"
-#include "io/hdf5_attributes.h"
-#include "io/hdf5_datasets.h"
-#include "io/hdf5_driver.h"
-#include "io/hdf5_handle.h"
 #include "io/list_text.h"
 #include "io/regions.h"
+#include "io/stored_checks.h"
 #include "io/superblock.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
 namespace {
 
-constexpr int kDeepest = 16;                            // groups in groups
-constexpr std::size_t kMostObjects = 100'000;           // of a file
-constexpr std::int64_t kMostAttributeBytes = 64 << 20;  // of a file
+constexpr std::int64_t kChunksOfPage =
+    256;                                  // places that are asked for at once
+constexpr std::size_t kMostPages = 1024;  // that are kept: 6 MiB
 
-struct Link {
-  std::string name;
-  H5L_type_t type;
-};
-
-herr_t add_link(hid_t, const char* name, const H5L_info_t* info, void* data) {
-  auto& links = *static_cast<std::vector<Link>*>(data);
-  links.push_back({name, info->type});
-  return links.size() > kMostObjects ? -1 : 0;
-}
-
-std::string_view link_text(H5L_type_t type) {
-  if (type == H5L_TYPE_SOFT) return "a soft link";
-  if (type == H5L_TYPE_EXTERNAL) return "a link to another file";
-  return "a link of its own kind";
-}
-
-// Describes everything under the root group.
-class Walk {
+// Objects come as a walk finds them: every one below a group that came before.
+class Places {
  public:
-  Walk(hid_t file, std::int64_t file_bytes)
-      : file_(file), file_bytes_(file_bytes) {}
-
-  std::vector<StoredObject> run() {
-    visit(file_, "/", "/", 0);
-    return std::move(objects_);
+  void add(const StoredObject& object) {
+    const std::string& path = object.path;
+    const std::size_t slash = path.rfind('/');
+    const bool is_root = path == "/" && groups_.empty();
+    if (slash == path.npos ||
+        !(is_root || (slash + 1 < path.size() &&
+                      groups_.contains(
+                          path.substr(0, std::max<std::size_t>(slash, 1))))) ||
+        !paths_.insert(path).second)
+      throw Error({.object = path,
+                   .text = "kvtape-hdf5 tells of it at the wrong place: the "
+                           "file is corrupt or hostile"});
+    if (!object.dataset) groups_.insert(path);
   }
 
  private:
-  void visit(hid_t parent, const std::string& name, const std::string& path,
-             int depth) {
-    const Handle object(H5Oopen(parent, name.c_str(), H5P_DEFAULT), H5Oclose);
-    if (!object) fail(path);
-    if (objects_.size() >= kMostObjects)
-      throw Error({.object = path,
-                   .field = "objects",
-                   .expected = fmt::format("at most {}", kMostObjects),
-                   .found = "more"});
-    switch (H5Iget_type(object.get())) {
-      case H5I_GROUP:
-        return group(object.get(), path, depth);
-      case H5I_DATASET:
-        objects_.push_back({path, attributes(object.get(), path),
-                            describe_dataset(object.get(), path, file_bytes_)});
-        return;
-      default:
-        throw Error({.object = path,
-                     .expected = "a group or a dataset",
-                     .found = "a named type"});
-    }
-  }
-
-  void group(hid_t group, const std::string& path, int depth) {
-    check_new(group, path, depth);
-    objects_.push_back({path, attributes(group, path), {}});
-    for (const Link& link : links(group, path)) {
-      const std::string below = (path == "/" ? "" : path) + "/" + link.name;
-      if (link.name.empty() || link.name == "." ||
-          link.name.find('/') != link.name.npos)
-        throw Error({.object = below,
-                     .expected = "a name without slashes",
-                     .found = "'" + link.name + "'"});
-      if (link.type != H5L_TYPE_HARD)
-        throw Error({.object = below,
-                     .expected = "a group or a dataset of this file",
-                     .found = std::string(link_text(link.type)),
-                     .hint = "copy what it stands for into the file"});
-      visit(group, link.name, below, depth + 1);
-    }
-  }
-
-  // A group that holds itself would be walked for ever.
-  void check_new(hid_t group, const std::string& path, int depth) {
-    H5O_info_t info{};
-    if (H5Oget_info2(group, &info, H5O_INFO_BASIC) < 0) fail(path);
-    if (!groups_.insert(info.addr).second)
-      throw Error({.object = path,
-                   .expected = "a group of its own",
-                   .found = "one that stands elsewhere too"});
-    if (depth > kDeepest)
-      throw Error({.object = path,
-                   .field = "depth",
-                   .expected = fmt::format("at most {}", kDeepest),
-                   .found = "more"});
-  }
-
-  std::vector<Link> links(hid_t group, const std::string& path) {
-    std::vector<Link> links;
-    if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, add_link,
-                   &links) < 0)
-      fail(path);
-    std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) {
-      return natural_less(a.name, b.name);
-    });
-    return links;
-  }
-
-  Attributes attributes(hid_t object, const std::string& path) {
-    return read_attributes(object, path, attribute_bytes_left_);
-  }
-
-  [[noreturn]] static void fail(const std::string& path) {
-    throw Error({.object = path, .text = "damaged: " + hdf5_reason()});
-  }
-
-  hid_t file_;
-  std::int64_t file_bytes_;
-  std::int64_t attribute_bytes_left_ = kMostAttributeBytes;
-  std::set<haddr_t> groups_;
-  std::vector<StoredObject> objects_;
+  std::set<std::string> paths_;
+  std::set<std::string> groups_;
 };
 
 std::size_t bytes_of(std::span<const std::int64_t> sizes, DType dtype) {
@@ -144,153 +50,27 @@ std::size_t bytes_of(std::span<const std::int64_t> sizes, DType dtype) {
   return static_cast<std::size_t>(bytes);
 }
 
-class LibraryFile final : public Hdf5File {
- public:
-  explicit LibraryFile(std::shared_ptr<const InputFile> input)
-      : input_(std::move(input)) {
-    state_.file = input_.get();
-    const Hdf5Session session;
-    try {
-      file_ = open_guarded(state_);
-      objects_ = Walk(file_.file.get(), input_->size()).run();
-    } catch (...) {
-      file_.close();  // while the session lasts
-      throw;
-    }
-  }
+// What filters may make of a chunk that they cannot shrink.
+std::int64_t room(std::size_t chunk_bytes) {
+  return static_cast<std::int64_t>(chunk_bytes + chunk_bytes / 8 + 1024);
+}
 
-  ~LibraryFile() override {
-    const Hdf5Session session;
-    datasets_.clear();
-    file_.close();
-  }
+// A chunk's number in C order by its index along each axis.
+std::int64_t number_of(const StoredDataset& d,
+                       std::span<const std::int64_t> index) {
+  std::int64_t number = 0;
+  for (std::size_t axis = 0; axis < index.size(); ++axis)
+    number = number * ((d.sizes[axis] - 1) / d.chunk[axis] + 1) + index[axis];
+  return number;
+}
 
-  const std::vector<StoredObject>& objects() const override { return objects_; }
-
-  void read(std::size_t object, const Box& box,
-            std::span<std::byte> out) const override {
-    if (out.empty()) return;
-    const StoredDataset& d = *objects_[object].dataset;
-    if (d.layout == StoredDataset::Layout::kCompact)
-      return read_compact(object, box, out);
-    for_each_chunk(box, d.chunk, [&](std::span<const std::int64_t> number) {
-      const ChunkBytes bytes = chunk(object, number);
-      std::vector<std::int64_t> origin(number.begin(), number.end());
-      for (std::size_t axis = 0; axis < origin.size(); ++axis)
-        origin[axis] *= d.chunk[axis];
-      copy_overlap(bytes->data(), origin, d.chunk, box, out.data(),
-                   bytes_per_element(d.dtype));
-    });
-  }
-
- private:
-  [[noreturn]] void fail(std::size_t object, std::string text) const {
-    throw Error({.file = input_->path(),
-                 .object = objects_[object].path,
-                 .text = std::move(text),
-                 .hint = "the file is damaged; copy it again, or dump again"});
-  }
-
-  // Handles cost memory: a few are kept. Requires an Hdf5Session.
-  hid_t dataset(std::size_t object) const {
-    constexpr std::size_t kMostOpen = 64;
-    if (const auto open = datasets_.find(object); open != datasets_.end())
-      return open->second.get();
-    if (datasets_.size() >= kMostOpen) datasets_.clear();
-    Handle handle(
-        H5Dopen2(file_.file.get(), objects_[object].path.c_str(), H5P_DEFAULT),
-        H5Dclose);
-    if (!handle) fail(object, "cannot be read: " + hdf5_reason());
-    return datasets_.emplace(object, std::move(handle)).first->second.get();
-  }
-
-  void read_compact(std::size_t object, const Box& box,
-                    std::span<std::byte> out) const {
-    const StoredDataset& d = *objects_[object].dataset;
-    std::vector<std::byte> all(static_cast<std::size_t>(d.stored_bytes));
-    {
-      const Hdf5Session session;
-      const hid_t id = dataset(object);
-      // The type in memory is the one in the file: libhdf5 converts nothing.
-      const Handle type(H5Dget_type(id), H5Tclose);
-      if (H5Tget_size(type.get()) !=
-              static_cast<std::size_t>(bytes_per_element(d.dtype)) ||
-          H5Dread(id, type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, all.data()) <
-              0)
-        fail(object, "cannot be read: " + hdf5_reason());
-    }
-    if (d.big_endian) swap_bytes(all, bytes_per_element(d.dtype));
-    copy_box(all.data(), d.sizes, bytes_per_element(d.dtype), box, out);
-  }
-
-  ChunkBytes chunk(std::size_t object,
-                   std::span<const std::int64_t> number) const {
-    const StoredDataset& d = *objects_[object].dataset;
-    std::vector<hsize_t> origin;
-    std::int64_t flat = 0;
-    for (std::size_t axis = 0; axis < number.size(); ++axis) {
-      origin.push_back(static_cast<hsize_t>(number[axis] * d.chunk[axis]));
-      flat = flat * (d.sizes[axis] / d.chunk[axis] + 1) + number[axis];
-    }
-    const ChunkKey key{object, flat};
-    if (ChunkBytes found = cache_.find(key)) return found;
-    const auto bytes = cache_.buffer(bytes_of(d.chunk, d.dtype));
-    decode(object, origin, *bytes);
-    cache_.put(key, bytes);
-    return bytes;
-  }
-
-  void decode(std::size_t object, const std::vector<hsize_t>& origin,
-              std::span<std::byte> out) const {
-    const StoredDataset& d = *objects_[object].dataset;
-    thread_local std::vector<std::byte> stored;
-    thread_local std::vector<std::byte> scratch;
-    const std::uint32_t skipped =
-        read_stored(object, origin, out.size(), stored);
-    const std::string wrong =
-        decode_chunk(d.filters, skipped, stored, scratch, out);
-    if (!wrong.empty())
-      fail(object, "chunk at " + list_text(origin) + ": " + wrong);
-    if (d.big_endian) swap_bytes(out, bytes_per_element(d.dtype));
-  }
-
-  // The chunk as it stands in the file; returns the filters that were skipped.
-  std::uint32_t read_stored(std::size_t object,
-                            const std::vector<hsize_t>& origin,
-                            std::size_t chunk_bytes,
-                            std::vector<std::byte>& stored) const {
-    const StoredDataset& d = *objects_[object].dataset;
-    const std::string at = "chunk at " + list_text(origin) + ": ";
-    const Hdf5Session session;
-    const hid_t id = dataset(object);
-    hsize_t bytes = chunk_bytes;
-    if (H5Dget_chunk_storage_size(id, origin.data(), &bytes) < 0 || bytes == 0)
-      fail(object, at + "never written");
-    if (d.filters.empty() ? bytes != chunk_bytes : bytes > room(chunk_bytes))
-      fail(object,
-           at + fmt::format("it has {} bytes, not {}", bytes, chunk_bytes));
-    stored.resize(bytes);
-    state_.raw_bytes = bytes;
-    std::uint32_t skipped = 0;
-    const herr_t done =
-        H5Dread_chunk(id, H5P_DEFAULT, origin.data(), &skipped, stored.data());
-    state_.raw_bytes = 0;
-    if (done < 0) fail(object, at + "cannot be read: " + hdf5_reason());
-    return skipped;
-  }
-
-  // What filters may make of a chunk that they cannot shrink.
-  static std::size_t room(std::size_t chunk_bytes) {
-    return chunk_bytes + chunk_bytes / 8 + 1024;
-  }
-
-  std::shared_ptr<const InputFile> input_;
-  mutable DriverState state_;  // libhdf5 is used by one thread at a time
-  DrivenFile file_;
-  std::vector<StoredObject> objects_;
-  mutable std::map<std::size_t, Handle> datasets_;
-  mutable ChunkCache cache_;
-};
+std::vector<std::int64_t> origin_of(const StoredDataset& d,
+                                    std::span<const std::int64_t> index) {
+  std::vector<std::int64_t> origin(index.begin(), index.end());
+  for (std::size_t axis = 0; axis < origin.size(); ++axis)
+    origin[axis] *= d.chunk[axis];
+  return origin;
+}
 
 }  // namespace
 
@@ -299,9 +79,143 @@ std::shared_ptr<const Hdf5File> Hdf5File::open(
   const std::string path = input->path();
   try {
     check_superblock(*input);
-    return std::make_shared<LibraryFile>(std::move(input));
+    return std::make_shared<Hdf5File>(std::move(input));
   } catch (const Error& error) {
     throw error.in_file(path);
+  }
+}
+
+Hdf5File::Hdf5File(std::shared_ptr<const InputFile> input)
+    : input_(std::move(input)),
+      process_(std::make_unique<Hdf5Process>(input_.get())) {
+  describe();
+  const bool is_chunked =
+      std::any_of(objects_.begin(), objects_.end(), [](const StoredObject& o) {
+        return o.dataset &&
+               o.dataset->layout == StoredDataset::Layout::kChunked;
+      });
+  if (!is_chunked) process_.reset();
+}
+
+void Hdf5File::describe() {
+  Places places;
+  process_->send(Hdf5Request::kDescribe);
+  for (;;) {
+    const Message message = process_->receive();
+    if (message.kind == static_cast<std::uint8_t>(Hdf5Reply::kDone)) break;
+    WireReader in(message.payload);
+    objects_.push_back(get_object(in));
+    places.add(objects_.back());
+    check_stored(objects_.back(), input_->size());
+  }
+  if (objects_.empty() || objects_.front().dataset)
+    throw Error({.text = "damaged HDF5: it has no root group"});
+}
+
+void Hdf5File::fail(std::size_t object, std::string text) const {
+  throw Error({.file = input_->path(),
+               .object = objects_[object].path,
+               .text = std::move(text),
+               .hint = "the file is damaged; copy it again, or dump again"});
+}
+
+void Hdf5File::read(std::size_t object, const Box& box,
+                    std::span<std::byte> out) const {
+  if (out.empty()) return;
+  const StoredDataset& d = *objects_[object].dataset;
+  const int size = bytes_per_element(d.dtype);
+  if (d.layout == StoredDataset::Layout::kCompact) {
+    copy_box(d.compact.data(), d.sizes, size, box, out);
+    if (d.big_endian) swap_bytes(out, size);
+    return;
+  }
+  for_each_chunk(box, d.chunk, [&](std::span<const std::int64_t> index) {
+    const ChunkBytes bytes = chunk(object, index);
+    copy_overlap(bytes->data(), origin_of(d, index), d.chunk, box, out.data(),
+                 size);
+  });
+}
+
+ChunkBytes Hdf5File::chunk(std::size_t object,
+                           std::span<const std::int64_t> index) const {
+  const StoredDataset& d = *objects_[object].dataset;
+  const std::int64_t number = number_of(d, index);
+  if (ChunkBytes found = cache_.find({object, number})) return found;
+  const auto bytes = cache_.buffer(bytes_of(d.chunk, d.dtype));
+  decode(object, index, place_of(object, number), *bytes);
+  cache_.put({object, number}, bytes);
+  return bytes;
+}
+
+void Hdf5File::decode(std::size_t object, std::span<const std::int64_t> index,
+                      const ChunkPlace& place, std::span<std::byte> out) const {
+  thread_local std::vector<std::byte> stored;
+  thread_local std::vector<std::byte> scratch;
+  const StoredDataset& d = *objects_[object].dataset;
+  const auto refuse = [&](const std::string& wrong) {
+    fail(object, "chunk at " + list_text(origin_of(d, index)) + ": " + wrong);
+  };
+  if (place.bytes == 0) refuse("never written");
+  if (place.bytes < 0) refuse("it cannot be found");
+  if (d.filters.empty() ? place.bytes != std::ssize(out)
+                        : place.bytes > room(out.size()))
+    refuse(fmt::format("it has {} bytes, not {}", place.bytes, out.size()));
+  stored.resize(static_cast<std::size_t>(place.bytes));
+  if (!input_->read(place.address, stored)) refuse("it cannot be read");
+  const std::string wrong =
+      decode_chunk(d.filters, place.skipped, stored, scratch, out);
+  if (!wrong.empty()) refuse(wrong);
+  if (d.big_endian) swap_bytes(out, bytes_per_element(d.dtype));
+}
+
+ChunkPlace Hdf5File::place_of(std::size_t object, std::int64_t number) const {
+  const std::lock_guard lock(mutex_);
+  const ChunkKey key{object, number / kChunksOfPage};
+  auto page = pages_.find(key);
+  if (page == pages_.end()) {
+    if (pages_.size() >= kMostPages) pages_.clear();
+    page = pages_.emplace(key, find_page(object, key.second)).first;
+  }
+  const auto place = static_cast<std::size_t>(number % kChunksOfPage);
+  return place < page->second.size() ? page->second[place] : ChunkPlace{};
+}
+
+Hdf5File::Page Hdf5File::find_page(std::size_t object,
+                                   std::int64_t page) const {
+  WireWriter request;
+  request.number(static_cast<std::int64_t>(object));
+  request.number(page * kChunksOfPage);
+  request.number(kChunksOfPage);
+  Page places;
+  try {
+    process_->send(Hdf5Request::kFindChunks, request);
+    const auto payload = process_->receive(Hdf5Reply::kChunks);
+    constexpr std::size_t kPlaceBytes = 3 * sizeof(std::int64_t);
+    WireReader in(payload);
+    places.resize(payload.size() / kPlaceBytes);
+    for (ChunkPlace& place : places) place = get_chunk_place(in);
+    in.end();
+  } catch (const Error& error) {
+    throw error.in_file(input_->path());
+  }
+  check_page(object, places);
+  return places;
+}
+
+// Chunks that share bytes would let a small file stand for a large one.
+void Hdf5File::check_page(std::size_t object, Page page) const {
+  std::sort(page.begin(), page.end(),
+            [](const ChunkPlace& a, const ChunkPlace& b) {
+              return a.address < b.address;
+            });
+  std::int64_t end = 0;
+  for (const ChunkPlace& place : page) {
+    if (place.bytes <= 0) continue;
+    if (place.bytes > input_->size() ||
+        place.address > input_->size() - place.bytes)
+      fail(object, "one of its chunks stands outside the file");
+    if (place.address < end) fail(object, "two of its chunks share bytes");
+    end = place.address + place.bytes;
   }
 }
 

@@ -1,15 +1,12 @@
-// libhdf5 lays the file out in memory; our code writes the tensors' bytes where
-// it says they belong. Only chunks, which have no place before they are
-// deflated, go through libhdf5.
+// libhdf5 lays the file out in a process of its own; our code writes everything
+// where it says that it belongs.
 #include "io/hdf5_writer.h"
 
 #include <algorithm>
 
 #include "io/digest.h"
 #include "io/filters.h"
-#include "io/hdf5_attributes.h"
-#include "io/hdf5_layout.h"
-#include "io/hdf5_types.h"
+#include "io/hdf5_process.h"
 #include "io/regions.h"
 #include "kvtape/error.h"
 
@@ -37,28 +34,42 @@ Sizes chunk_sizes(Sizes sizes, int bytes_per_element) {
 
 class Hdf5Writer {
  public:
-  Hdf5Writer(AtomicFile& out, const WriteOptions& options) : options_(options) {
-    state_.out = &out;
-  }
+  Hdf5Writer(AtomicFile& out, const WriteOptions& options)
+      : out_(out), options_(options) {}
 
   void run(const WritePlan& plan) {
     for (const auto& [path, object] : plan)
       if (object.dataset) total_ += bytes_of(*object.dataset);
-    lay_out(plan);
-    write_layout(state_);
+    create();
+    for (const auto& [path, object] : plan) put_named(path, object);
+    put_structure_digest();
+    finish();
   }
 
  private:
-  void lay_out(const WritePlan& plan) {
-    const Hdf5Session session;
-    file_ = create_layout(state_);
-    try {
-      for (const auto& [path, object] : plan) put_named(path, object);
-    } catch (...) {
-      file_.close();  // while the session lasts
-      throw;
+  void create() {
+    WireWriter request;
+    request.number(options_.level);
+    process_.send(Hdf5Request::kCreate, request);
+    process_.receive(Hdf5Reply::kDone);
+  }
+
+  // What libhdf5 wrote about the elements.
+  void finish() {
+    process_.send(Hdf5Request::kFinish);
+    for (;;) {
+      const Message message = process_.receive();
+      WireReader in(message.payload);
+      const std::int64_t address = in.number();
+      if (message.kind == static_cast<std::uint8_t>(Hdf5Reply::kPlace))
+        return out_.resize(address);
+      out_.write(address, in.bytes());
     }
-    if (!file_.close()) fail();
+  }
+
+  std::int64_t receive_place() {
+    const std::vector<std::byte> payload = process_.receive(Hdf5Reply::kPlace);
+    return WireReader(payload).number();
   }
 
   void put_named(const std::string& path, const PlannedObject& object) {
@@ -73,74 +84,55 @@ class Hdf5Writer {
     }
   }
 
-  [[noreturn]] static void fail() {
-    throw Error({.text = "cannot be laid out: " + hdf5_reason()});
-  }
-
   void put(const std::string& path, const PlannedObject& object) {
-    const Handle handle = object.dataset ? dataset(path, *object.dataset)
-                          : path == "/"  ? root()
-                                         : group(path);
-    if (!handle) fail();
-    for (const auto& [name, value] : object.attributes)
-      write_attribute(handle.get(), name, value);
+    StoredObject stored{.path = path, .attributes = {}, .dataset = {}};
+    if (object.dataset) stored.dataset = described(*object.dataset);
+    WireWriter request;
+    kvtape::put(request, stored);
+    process_.send(Hdf5Request::kPut, request);
+    const std::int64_t offset = receive_place();
+    if (stored.dataset && !stored.dataset->chunk.empty())
+      write_chunks(*object.dataset, stored.dataset->chunk);
+    stored.attributes = object.attributes;
     if (object.dataset)
-      write_attribute(handle.get(), "digest",
-                      write_elements(*object.dataset, handle.get()));
+      stored.attributes.emplace_back("digest",
+                                     write_elements(*object.dataset, offset));
+    for (const auto& [name, value] : stored.attributes)
+      put_attribute(name, value);
+    objects_.push_back(std::move(stored));
   }
 
-  Handle root() {
-    return {H5Gopen2(file_.file.get(), "/", H5P_DEFAULT), H5Gclose};
+  void put_structure_digest() {
+    WireWriter request;
+    kvtape::put(request, StoredObject{.path = "/"});
+    process_.send(Hdf5Request::kPut, request);
+    receive_place();
+    put_attribute("digest", structure_digest(objects_));
   }
 
-  Handle group(const std::string& path) {
-    const Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
-    H5Pset_obj_track_times(creation.get(), false);
-    return {H5Gcreate2(file_.file.get(), path.c_str(), H5P_DEFAULT,
-                       creation.get(), H5P_DEFAULT),
-            H5Gclose};
+  StoredDataset described(const PlannedDataset& planned) const {
+    StoredDataset d{.dtype = planned.dtype, .sizes = planned.sizes};
+    if (!options_.compress || planned.sizes.empty() ||
+        bytes_of(planned) < kLeastChunked)
+      return d;
+    d.layout = StoredDataset::Layout::kChunked;
+    d.chunk = chunk_sizes(planned.sizes, bytes_per_element(planned.dtype));
+    return d;
   }
 
-  Handle dataset(const std::string& path, const PlannedDataset& planned) {
-    const bool chunked = options_.compress && !planned.sizes.empty() &&
-                         bytes_of(planned) >= kLeastChunked;
-    const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    H5Pset_obj_track_times(creation.get(), false);
-    H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
-    Sizes chunk;
-    if (chunked)
-      chunk = set_chunks(creation.get(), planned);
-    else
-      H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
-    Handle result = create(path, planned, creation.get());
-    if (!result) fail();
-    if (chunked) write_chunks(result.get(), planned, chunk);
-    return result;
-  }
-
-  Handle create(const std::string& path, const PlannedDataset& planned,
-                hid_t creation) {
-    const std::vector<hsize_t> sizes(planned.sizes.begin(),
-                                     planned.sizes.end());
-    const Handle space(sizes.empty()
-                           ? H5Screate(H5S_SCALAR)
-                           : H5Screate_simple(static_cast<int>(sizes.size()),
-                                              sizes.data(), nullptr),
-                       H5Sclose);
-    const Handle type = file_type(planned.dtype);
-    return {H5Dcreate2(file_.file.get(), path.c_str(), type.get(), space.get(),
-                       H5P_DEFAULT, creation, H5P_DEFAULT),
-            H5Dclose};
+  void put_attribute(const std::string& name, const AttributeValue& value) {
+    WireWriter request;
+    request.text(name);
+    kvtape::put(request, value);
+    process_.send(Hdf5Request::kPutAttribute, request);
   }
 
   // Those of a contiguous dataset go to where libhdf5 has put it, chunks have
   // gone already. Returns the digest: the elements are read once for both.
-  std::string write_elements(const PlannedDataset& planned, hid_t id) {
-    const haddr_t offset = H5Dget_offset(id);
-    if (offset == HADDR_UNDEF) return digest_of(planned);
-    auto at = static_cast<std::int64_t>(offset);
+  std::string write_elements(const PlannedDataset& planned, std::int64_t at) {
+    if (at < 0) return digest_of(planned);
     return digest_of(planned, [&](std::span<const std::byte> bytes) {
-      state_.out->write(at, bytes);
+      out_.write(at, bytes);
       at += std::ssize(bytes);
       tell_progress(std::ssize(bytes));
     });
@@ -153,20 +145,7 @@ class Hdf5Writer {
 
   // ---- compressed datasets
 
-  Sizes set_chunks(hid_t creation, const PlannedDataset& planned) const {
-    const Sizes chunk =
-        chunk_sizes(planned.sizes, bytes_per_element(planned.dtype));
-    const std::vector<hsize_t> sizes(chunk.begin(), chunk.end());
-    H5Pset_chunk(creation, static_cast<int>(sizes.size()), sizes.data());
-    // The order of encode_chunk().
-    H5Pset_shuffle(creation);
-    H5Pset_deflate(creation, static_cast<unsigned>(options_.level));
-    H5Pset_fletcher32(creation);
-    return chunk;
-  }
-
-  void write_chunks(hid_t id, const PlannedDataset& planned,
-                    const Sizes& chunk) {
+  void write_chunks(const PlannedDataset& planned, const Sizes& chunk) {
     const Box all{Sizes(chunk.size(), 0), planned.sizes};
     for_each_chunk(all, chunk, [&](std::span<const std::int64_t> number) {
       Box box{Sizes(number.begin(), number.end()), chunk};
@@ -174,7 +153,7 @@ class Hdf5Writer {
         box.first[axis] *= chunk[axis];
       fill(planned, box);
       tell_progress(std::ssize(slab_));
-      write_chunk(id, bytes_per_element(planned.dtype), box.first);
+      write_chunk(bytes_per_element(planned.dtype), box.first);
     });
   }
 
@@ -227,22 +206,22 @@ class Hdf5Writer {
     });
   }
 
-  void write_chunk(hid_t id, int bytes_per_element, const Sizes& origin) {
+  void write_chunk(int bytes_per_element, const Sizes& origin) {
     const std::uint32_t skipped =
         encode_chunk(bytes_per_element, options_.level, chunk_, slab_);
-    const std::vector<hsize_t> at(origin.begin(), origin.end());
-    state_.streams = true;
-    const herr_t done = H5Dwrite_chunk(id, H5P_DEFAULT, skipped, at.data(),
-                                       chunk_.size(), chunk_.data());
-    state_.streams = false;
-    if (state_.failure) std::rethrow_exception(state_.failure);
-    if (done < 0) fail();
+    WireWriter request;
+    request.list(origin);
+    request.number(std::ssize(chunk_));
+    request.number(skipped);
+    process_.send(Hdf5Request::kPutChunk, request);
+    out_.write(receive_place(), chunk_);
   }
 
+  AtomicFile& out_;
   const WriteOptions& options_;
-  LayoutState state_;
-  DrivenFile file_;
-  std::int64_t done_ = 0;  // bytes of tensors
+  Hdf5Process process_{nullptr};
+  std::vector<StoredObject> objects_;  // as they were put
+  std::int64_t done_ = 0;              // bytes of tensors
   std::int64_t total_ = 0;
   std::vector<std::byte> chunk_;
   std::vector<std::byte> slab_;

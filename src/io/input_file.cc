@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
+#include <set>
 #include <system_error>
 #include <vector>
 
@@ -26,6 +28,22 @@ std::string reason(int error) {
   return std::generic_category().message(error);
 }
 
+// What is open, and which file had changed by the time it was closed.
+struct Inputs {
+  std::mutex mutex;
+  std::set<const InputFile*> open;
+  std::string changed;
+};
+Inputs& inputs() {
+  static Inputs inputs;
+  return inputs;
+}
+
+[[noreturn]] void refuse_changed(const std::string& path) {
+  refuse(path, "changed while being read",
+         "wait until its writer has closed it, or copy it first");
+}
+
 std::string kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISFIFO(mode)) return "a FIFO";
@@ -34,6 +52,12 @@ std::string kind_of(mode_t mode) {
 }
 
 }  // namespace
+
+InputFile::InputFile(std::string path, int descriptor)
+    : path_(std::move(path)), descriptor_(descriptor) {
+  const std::lock_guard lock(inputs().mutex);
+  inputs().open.insert(this);
+}
 
 std::shared_ptr<const InputFile> InputFile::open(const std::string& path) {
   // Without O_NONBLOCK, a FIFO that nobody writes to would hang here.
@@ -59,9 +83,35 @@ void InputFile::check() {
   size_ = status.st_size;
   device_ = status.st_dev;
   inode_ = status.st_ino;
+  written_ = status.st_mtim;
 }
 
-InputFile::~InputFile() { ::close(descriptor_); }
+void InputFile::check_unchanged() const {
+  struct stat status {};
+  if (is_stream_ || inode_ == 0 || fstat(descriptor_, &status) != 0) return;
+  if (status.st_size != size_ || status.st_mtim.tv_sec != written_.tv_sec ||
+      status.st_mtim.tv_nsec != written_.tv_nsec)
+    refuse_changed(path_);
+}
+
+void check_inputs_unchanged() {
+  const std::lock_guard lock(inputs().mutex);
+  if (!inputs().changed.empty()) refuse_changed(inputs().changed);
+  for (const InputFile* file : inputs().open) file->check_unchanged();
+  inputs().open.clear();
+}
+
+InputFile::~InputFile() {
+  {
+    const std::lock_guard lock(inputs().mutex);
+    if (inputs().open.erase(this) != 0) try {
+        check_unchanged();
+      } catch (const Error&) {
+        inputs().changed = path_;
+      }
+  }
+  ::close(descriptor_);
+}
 
 std::shared_ptr<const InputFile> InputFile::standard_input() {
   const std::string name(kStandardInput);
@@ -76,6 +126,14 @@ std::shared_ptr<const InputFile> InputFile::standard_input() {
     file->check();
   else
     file->is_stream_ = true;
+  return file;
+}
+
+std::shared_ptr<const InputFile> InputFile::inherited(int descriptor) {
+  struct stat status {};
+  if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  std::shared_ptr<InputFile> file(new InputFile("", descriptor));
+  file->size_ = status.st_size;
   return file;
 }
 

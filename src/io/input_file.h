@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,10 @@ class InputFile {
 
   /// Standard input: a file that stands at its start, or a stream.
   static std::shared_ptr<const InputFile> standard_input();
+
+  /// A file that was opened by whoever started this process; null where the
+  /// descriptor is no regular file.
+  static std::shared_ptr<const InputFile> inherited(int descriptor);
 
   /// A file in memory of what a stream holds: `start`, which has been read from
   /// it, and the rest. Throws Error where that is more than half of the
@@ -55,9 +60,10 @@ class InputFile {
   std::size_t read_some(std::int64_t offset, std::span<std::byte> out) const;
 
  private:
-  InputFile(std::string path, int descriptor)
-      : path_(std::move(path)), descriptor_(descriptor) {}
+  InputFile(std::string path, int descriptor);
   void check();
+  void check_unchanged() const;
+  friend void check_inputs_unchanged();
 
   std::string path_;
   int descriptor_;
@@ -65,6 +71,12 @@ class InputFile {
   std::int64_t size_ = 0;
   dev_t device_ = 0;
   ino_t inode_ = 0;
+  timespec written_{};  // last, when it was opened
 };
+
+/// Throws Error where a file has changed between its opening and its closing,
+/// or now: what was read of it may be neither the old nor the new one. What
+/// changes later does not matter: to be called when a result is to be kept.
+void check_inputs_unchanged();
 
 }  // namespace kvtape

@@ -23,4 +23,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// The path of the mapped file that an address belongs to, null where there is
+/// none. For handlers of signals: SIGBUS there means that the file was cut
+/// short while it was read.
+const char* mapped_path(const void* address) noexcept;
+
 }  // namespace kvtape

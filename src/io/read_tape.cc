@@ -1,6 +1,7 @@
 // Opening a cache file, whichever way it is spelled.
 #include <array>
 
+#include "io/digest.h"
 #include "io/file_source.h"
 #include "io/json_reader.h"
 #include "io/tape_reader.h"
@@ -24,9 +25,11 @@ TapeFile read_hdf5(const std::shared_ptr<const InputFile>& input) {
   const auto file = Hdf5File::open(input);
   FileSources sources(input, file);
   check_format(file->objects().front());
-  return {.tape = tape_of(file->objects(), sources),
-          .format = TapeFile::Format::kHdf5,
-          .bytes = input->size()};
+  TapeFile result{.tape = tape_of(file->objects(), sources),
+                  .format = TapeFile::Format::kHdf5,
+                  .bytes = input->size()};
+  result.tape.edited = find_edited(file->objects());
+  return result;
 }
 
 TextStream text_of(const std::shared_ptr<const InputFile>& input) {

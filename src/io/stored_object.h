@@ -33,6 +33,7 @@ struct StoredDataset {
   std::int64_t stored_bytes = 0;
   std::vector<std::int64_t> chunk;    // elements along each axis, of kChunked
   std::vector<StoredFilter> filters;  // in the order they were applied
+  std::vector<std::byte> compact;     // the elements, of kCompact
 };
 
 /// A group (no dataset) or a dataset.

@@ -43,7 +43,7 @@ class TapeReader {
   void read_root() {
     tree_.root().state = Node::State::kRead;
     const Fields root = fields(&tree_.root());
-    for (const char* name : {"format", "format_version"})
+    for (const char* name : {"format", "format_version", "digest"})
       tree_.root().understand(name);
     tape_.source = root.text("source").value_or("");
     tape_.producer = root.text("producer").value_or("");

@@ -1,6 +1,7 @@
 // A Tape as a cache file.
 #include <sys/stat.h>
 
+#include "core/thread_pool.h"
 #include "io/atomic_file.h"
 #include "io/digest.h"
 #include "io/file_source.h"
@@ -40,6 +41,15 @@ std::int64_t for_each_digest(const Tape& tape, const Visit& visit) {
 
 }  // namespace
 
+void check_edited(const Tape& tape) {
+  if (!tape.edited) return;
+  throw Error({.object = tape.edited->object,
+               .field = tape.edited->field,
+               .expected = tape.edited->expected,
+               .found = tape.edited->found,
+               .hint = tape.edited->fix});
+}
+
 std::int64_t check_digests(const Tape& tape) {
   return for_each_digest(
       tape, [](const std::string& path, const PlannedDataset& dataset) {
@@ -51,6 +61,36 @@ std::int64_t check_digests(const Tape& tape) {
           throw Error(std::move(parts));
         }
       });
+}
+
+std::vector<Finding> digest_findings(const Tape& tape, int threads) {
+  std::vector<std::pair<std::string, PlannedDataset>> datasets;
+  for_each_digest(tape,
+                  [&](const std::string& path, const PlannedDataset& dataset) {
+                    datasets.emplace_back(path, dataset);
+                  });
+  std::vector<std::optional<Finding>> found(datasets.size());
+  ThreadPool pool(threads);
+  pool.run(std::ssize(datasets), [&](std::int64_t i, int) {
+    const auto& [path, dataset] = datasets[static_cast<std::size_t>(i)];
+    try {
+      digest_of(dataset);
+    } catch (const Error& error) {
+      const ErrorParts& parts = error.parts();
+      if (parts.field != "digest") throw;
+      found[static_cast<std::size_t>(i)] = {.rule = "E07",
+                                            .object = path,
+                                            .field = parts.field,
+                                            .expected = parts.expected,
+                                            .found = parts.found,
+                                            .fix = parts.hint};
+    }
+  });
+  std::vector<Finding> findings;
+  if (tape.edited) findings.push_back(*tape.edited);
+  for (std::optional<Finding>& one : found)
+    if (one) findings.push_back(std::move(*one));
+  return findings;
 }
 
 std::int64_t count_digests(const Tape& tape) {
@@ -73,6 +113,7 @@ void write_tape(const Tape& tape, const std::string& path,
     refuse_input(plan, path);
     AtomicFile out(path, options.force);
     write_hdf5(plan, out, options);
+    check_inputs_unchanged();
     out.commit();
   } catch (const Error& error) {
     throw error.in_file(path);

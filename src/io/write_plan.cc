@@ -346,8 +346,15 @@ class Planner {
       put(extra.path, tensor, {.axes = usual});
       if (unnamed) at(extra.path).dataset->axes.clear();
     }
-    for (const auto& [name, value] : extra.attributes)
-      set(extra.path, name, value);
+    add_attributes(at(extra.path).attributes, extra.attributes);
+  }
+
+  // There may be very many: those of a hostile file.
+  static void add_attributes(Attributes& attributes, const Attributes& more) {
+    std::set<std::string> taken;
+    for (const auto& [name, value] : attributes) taken.insert(name);
+    for (const auto& [name, value] : more)
+      if (taken.insert(name).second) attributes.emplace_back(name, value);
   }
 
   const Tape& tape_;

@@ -38,7 +38,10 @@ try() { # try KIND PKG-CONFIG-FLAG...
   $compiler -std=c++20 "$folder/program.cc" -o "$folder/$kind.out" \
     $(PKG_CONFIG_PATH=${pc%/*} pkg-config "--define-variable=prefix=$prefix" \
         --cflags --libs "$@" kvtape)
-  LD_LIBRARY_PATH=${pc%/*}/.. "$folder/$kind.out" "$file" > "$folder/said"
+  # Where it was installed, not where it would be.
+  hdf5=$(find "$folder/$kind" -name kvtape-hdf5)
+  KVTAPE_LIBEXEC=${hdf5%/*} LD_LIBRARY_PATH=${pc%/*}/.. \
+    "$folder/$kind.out" "$file" > "$folder/said"
   cat "$folder/said"
   grep -qx '3 layers, sound, replayed' "$folder/said"
 }

@@ -1,9 +1,8 @@
-// Identifiers of libhdf5 that close themselves, and its state while we use it.
+// Identifiers of libhdf5 that close themselves, and why libhdf5 failed.
 #pragma once
 
 #include <hdf5.h>
 
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -52,21 +51,8 @@ struct DrivenFile {
   }
 };
 
-/// While one lives, its thread alone uses libhdf5, which prints nothing and
-/// loads no plugin. The process's own settings come back afterwards.
-class Hdf5Session {
- public:
-  Hdf5Session();
-  ~Hdf5Session();
-  Hdf5Session(const Hdf5Session&) = delete;
-  Hdf5Session& operator=(const Hdf5Session&) = delete;
-
- private:
-  std::lock_guard<std::recursive_mutex> lock_;
-  H5E_auto2_t printer_ = nullptr;
-  void* printer_data_ = nullptr;
-  unsigned plugins_ = 0;
-};
+/// Before anything else: libhdf5 prints nothing and loads no plugin.
+void start_hdf5();
 
 /// The innermost description of libhdf5's last failure, which names the cause:
 /// no time of day, one line.

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "io/hdf5_handle.h"
+#include "hdf5/handle.h"
 #include "kvtape/dtype.h"
 
 namespace kvtape {

@@ -1,24 +1,21 @@
-// Every check comes before anything of a size that the file names.
-#include "io/hdf5_datasets.h"
+#include "hdf5/datasets.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 #include "core/checked.h"
-#include "io/hdf5_types.h"
-#include "io/list_text.h"
+#include "hdf5/types.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
 namespace {
 
 constexpr int kHighestRank = 8;
-constexpr std::int64_t kLargestChunk = 64 << 20;  // bytes
 constexpr int kMostFilters = 4;
-// Deflate shrinks at most 1032 to 1.
-constexpr std::int64_t kDeflateRatio = 1100;
-constexpr std::int64_t kDeflateRoom = 64 * 1024;  // bytes
+constexpr std::int64_t kMostCompact = 64 * 1024;  // bytes, of the format
 
 struct Check {
   const std::string& path;
@@ -86,16 +83,6 @@ void set_sizes(hid_t dataset, StoredDataset& d, const Check& check) {
     d.sizes.push_back(static_cast<std::int64_t>(sizes[std::size_t(axis)]));
 }
 
-// Bytes of all elements.
-std::int64_t logical_bytes(const StoredDataset& d, const Check& check) {
-  const auto count = checked_product(d.sizes);
-  const auto bytes =
-      count ? checked_mul(*count, bytes_per_element(d.dtype)) : count;
-  if (!bytes)
-    check.refuse("shape", "a size that fits 63 bits", list_text(d.sizes));
-  return *bytes;
-}
-
 StoredFilter filter_of(hid_t creation, unsigned number, const Check& check) {
   unsigned flags = 0;
   unsigned config = 0;
@@ -136,78 +123,47 @@ void set_chunk(hid_t creation, StoredDataset& d, const Check& check) {
                  std::to_string(rank));
   for (std::size_t axis = 0; axis < d.sizes.size(); ++axis)
     d.chunk.push_back(static_cast<std::int64_t>(sizes[axis]));
-  const auto count = checked_product(d.chunk);
-  const auto bytes =
-      count ? checked_mul(*count, bytes_per_element(d.dtype)) : count;
-  if (!bytes || *bytes == 0 || *bytes > kLargestChunk)
-    check.refuse("chunk", "at most 64 MiB",
-                 list_text(d.chunk) + " of " + std::string(name(d.dtype)));
   unsigned options = 0;
   if (H5Pget_chunk_opts(creation, &options) < 0) check.fail();
   if (options != 0)
     check.refuse("chunk", "filters on every chunk", "none at the edges");
 }
 
-// Chunks that cover the sizes, and the bytes of all of them before filters.
-std::int64_t chunked_bytes(const StoredDataset& d, const Check& check) {
-  std::vector<std::int64_t> factors{bytes_per_element(d.dtype)};
-  for (std::size_t axis = 0; axis < d.sizes.size(); ++axis) {
-    const std::int64_t size = d.sizes[axis];
-    const std::int64_t chunk = d.chunk[axis];
-    factors.push_back(size / chunk + (size % chunk != 0 ? 1 : 0));
-    factors.push_back(chunk);
-  }
-  const auto bytes = checked_product(factors);
-  if (!bytes)
-    check.refuse("chunk", "a size that fits 63 bits", list_text(d.chunk));
-  return *bytes;
+// No file is so large: it will be refused.
+std::int64_t clamped(hsize_t number) {
+  constexpr hsize_t kMost = std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(std::min(number, kMost));
 }
 
-void check_stored(std::int64_t expected, std::int64_t stored,
-                  const Check& check) {
-  constexpr const char* kHint = "the writer did not write all of it";
-  if (stored == 0 && expected > 0)
-    check.refuse("data", fmt::format("{} bytes", expected), "never written",
-                 kHint);
-  if (stored != expected)
-    check.refuse("data", fmt::format("{} bytes", expected),
-                 std::to_string(stored), kHint);
-}
-
-void check_chunked(const StoredDataset& d, std::int64_t file_bytes,
-                   const Check& check) {
-  const std::int64_t logical = chunked_bytes(d, check);
-  if (d.filters.empty()) return check_stored(logical, d.stored_bytes, check);
-  if (d.stored_bytes == 0 && logical > 0) check_stored(logical, 0, check);
-  if (d.stored_bytes > file_bytes)
-    check.refuse("data", fmt::format("at most {} bytes", file_bytes),
-                 std::to_string(d.stored_bytes));
-  const auto ratio = checked_mul(file_bytes, kDeflateRatio);
-  const std::int64_t most = ratio ? *ratio + kDeflateRoom : logical;
-  if (logical > most)
-    check.refuse(
-        "shape",
-        fmt::format("at most {} bytes in a file of {}", most, file_bytes),
-        std::to_string(logical));
-}
-
-void set_contiguous(hid_t dataset, StoredDataset& d, std::int64_t file_bytes,
-                    const Check& check) {
-  check_stored(logical_bytes(d, check), d.stored_bytes, check);
-  if (d.stored_bytes == 0) return;
+// Of what was never written there is no address.
+void set_offset(hid_t dataset, StoredDataset& d) {
   const haddr_t offset = H5Dget_offset(dataset);
-  if (offset == HADDR_UNDEF) check_stored(d.stored_bytes, 0, check);
-  d.offset = static_cast<std::int64_t>(offset);
-  const auto end = checked_add(d.offset, d.stored_bytes);
-  if (!end || *end > file_bytes)
-    check.refuse("data", fmt::format("inside the file of {} bytes", file_bytes),
-                 fmt::format("{} bytes at {}", d.stored_bytes, offset));
+  if (offset == HADDR_UNDEF)
+    d.stored_bytes = 0;
+  else
+    d.offset = clamped(offset);
+}
+
+// The elements stand in the header itself: at most 64 KiB. Left out where the
+// header has others than its sizes say.
+void set_compact(hid_t dataset, StoredDataset& d, const Check& check) {
+  const auto count = checked_product(d.sizes);
+  const auto bytes =
+      count ? checked_mul(*count, bytes_per_element(d.dtype)) : count;
+  if (!bytes || *bytes != d.stored_bytes || *bytes > kMostCompact) return;
+  d.compact.resize(static_cast<std::size_t>(*bytes));
+  // The type in memory is the one in the file: libhdf5 converts nothing.
+  const Handle type(H5Dget_type(dataset), H5Tclose);
+  if (H5Tget_size(type.get()) !=
+          static_cast<std::size_t>(bytes_per_element(d.dtype)) ||
+      H5Dread(dataset, type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+              d.compact.data()) < 0)
+    check.fail();
 }
 
 }  // namespace
 
-StoredDataset describe_dataset(hid_t dataset, const std::string& path,
-                               std::int64_t file_bytes) {
+StoredDataset describe_dataset(hid_t dataset, const std::string& path) {
   const Check check{path};
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (!creation) check.fail();
@@ -216,17 +172,14 @@ StoredDataset describe_dataset(hid_t dataset, const std::string& path,
   check_not_external(creation.get(), check);
   set_type(dataset, d, check);
   set_sizes(dataset, d, check);
-  logical_bytes(d, check);
   if (d.layout == StoredDataset::Layout::kChunked)
     set_chunk(creation.get(), d, check);
   set_filters(creation.get(), d, check);
-  d.stored_bytes = static_cast<std::int64_t>(H5Dget_storage_size(dataset));
+  d.stored_bytes = clamped(H5Dget_storage_size(dataset));
   if (d.layout == StoredDataset::Layout::kContiguous)
-    set_contiguous(dataset, d, file_bytes, check);
-  else if (d.layout == StoredDataset::Layout::kChunked)
-    check_chunked(d, file_bytes, check);
-  else
-    check_stored(logical_bytes(d, check), d.stored_bytes, check);
+    set_offset(dataset, d);
+  else if (d.layout == StoredDataset::Layout::kCompact)
+    set_compact(dataset, d, check);
   return d;
 }
 

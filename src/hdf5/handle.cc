@@ -1,13 +1,7 @@
-#include "io/hdf5_handle.h"
+#include "hdf5/handle.h"
 
 namespace kvtape {
 namespace {
-
-// Debian's libhdf5 is built for threads, others are not.
-std::recursive_mutex& library_mutex() {
-  static std::recursive_mutex mutex;
-  return mutex;
-}
 
 herr_t keep_innermost(unsigned depth, const H5E_error2_t* error, void* data) {
   if (depth == 0 && error->desc != nullptr)
@@ -17,18 +11,10 @@ herr_t keep_innermost(unsigned depth, const H5E_error2_t* error, void* data) {
 
 }  // namespace
 
-Hdf5Session::Hdf5Session() : lock_(library_mutex()) {
+void start_hdf5() {
   H5open();
-  H5Eget_auto2(H5E_DEFAULT, &printer_, &printer_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  H5PLget_loading_state(&plugins_);
   H5PLset_loading_state(0);
-}
-
-Hdf5Session::~Hdf5Session() {
-  H5Eclear2(H5E_DEFAULT);
-  H5PLset_loading_state(plugins_);
-  H5Eset_auto2(H5E_DEFAULT, printer_, printer_data_);
 }
 
 std::string hdf5_reason() {

@@ -6,11 +6,11 @@
 #include <array>
 #include <bitset>
 #include <cstddef>
-#include <exception>
+#include <functional>
 #include <map>
+#include <span>
 
-#include "io/atomic_file.h"
-#include "io/hdf5_handle.h"
+#include "hdf5/handle.h"
 
 namespace kvtape {
 
@@ -24,18 +24,19 @@ struct LayoutPage {
 
 /// Shared with the driver for as long as the file is open.
 struct LayoutState {
-  AtomicFile* out = nullptr;
-  bool streams = false;                 // raw data goes to `out` at once
-  std::exception_ptr failure;           // of `out`; libhdf5 was told nothing
+  /// Unless null, raw data is not kept: this becomes its address.
+  haddr_t* wanted = nullptr;
   haddr_t end = 0;                      // bytes of the file
   std::map<haddr_t, LayoutPage> pages;  // by address
 };
 
 /// Creates an HDF5 file of the newest layout of this libhdf5, whose large
-/// datasets begin at multiples of 4096. Requires an Hdf5Session.
+/// datasets begin at multiples of 4096. Throws Error.
 DrivenFile create_layout(LayoutState& state);
 
-/// Writes what stayed in memory, after the file is closed. Throws Error.
-void write_layout(const LayoutState& state);
+/// Visits what libhdf5 wrote, after the file is closed: address and bytes.
+void for_each_written(
+    const LayoutState& state,
+    const std::function<void(haddr_t, std::span<const std::byte>)>& visit);
 
 }  // namespace kvtape

@@ -1,5 +1,5 @@
 // Layout: the HDF5 file format specification, "Global Heap".
-#include "io/global_heap.h"
+#include "hdf5/global_heap.h"
 
 #include <array>
 #include <vector>

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "io/hdf5_file.h"
-#include "io/hdf5_handle.h"
+#include "hdf5/handle.h"
+#include "io/stored_object.h"
 
 namespace kvtape {
 

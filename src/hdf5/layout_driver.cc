@@ -1,4 +1,4 @@
-#include "io/hdf5_layout.h"
+#include "hdf5/layout_driver.h"
 
 #include <algorithm>
 #include <cstring>
@@ -90,22 +90,14 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address,
   return 0;
 }
 
-// Never fails for libhdf5: the failure is thrown once it has returned.
 herr_t write_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
                    size_t bytes, const void* buffer) {
   LayoutState& state = *layout(file).state;
-  const auto* from = static_cast<const std::byte*>(buffer);
   state.end = std::max(state.end, address + bytes);
-  if (type != H5FD_MEM_DRAW || !state.streams) {
-    store(state, address, from, bytes);
-    return 0;
-  }
-  try {
-    if (!state.failure)
-      state.out->write(static_cast<std::int64_t>(address), {from, bytes});
-  } catch (...) {
-    state.failure = std::current_exception();
-  }
+  if (type == H5FD_MEM_DRAW && state.wanted != nullptr)
+    *state.wanted = address;
+  else
+    store(state, address, static_cast<const std::byte*>(buffer), bytes);
   return 0;
 }
 
@@ -146,25 +138,23 @@ DrivenFile create_layout(LayoutState& state) {
       H5Pset_obj_track_times(creation.get(), false) >= 0;
   Handle file;
   if (set)
-    file = Handle(H5Fcreate(state.out->path().c_str(), H5F_ACC_TRUNC,
-                            creation.get(), access.get()),
-                  H5Fclose);
-  if (!file)
-    throw Error({.file = state.out->path(),
-                 .text = "cannot be laid out: " + hdf5_reason()});
+    file =
+        Handle(H5Fcreate("output", H5F_ACC_TRUNC, creation.get(), access.get()),
+               H5Fclose);
+  if (!file) throw Error({.text = "cannot be laid out: " + hdf5_reason()});
   return {std::move(driver), std::move(file)};
 }
 
-void write_layout(const LayoutState& state) {
-  state.out->resize(static_cast<std::int64_t>(state.end));
+void for_each_written(
+    const LayoutState& state,
+    const std::function<void(haddr_t, std::span<const std::byte>)>& visit) {
   for (const auto& [address, page] : state.pages)
     for (std::size_t at = 0; at < LayoutPage::kBytes;) {
       std::size_t end = at;
       while (end < LayoutPage::kBytes && page.written[end] == page.written[at])
         ++end;
       if (page.written[at])
-        state.out->write(static_cast<std::int64_t>(address + at),
-                         std::span(page.bytes).subspan(at, end - at));
+        visit(address + at, std::span(page.bytes).subspan(at, end - at));
       at = end;
     }
 }

@@ -1,11 +1,11 @@
 // libhdf5 is C: what it calls here casts its H5FD_t to what stands behind it.
-#include "io/hdf5_driver.h"
+#include "hdf5/read_driver.h"
 
 #include <fmt/format.h>
 
 #include <cstring>
 
-#include "io/global_heap.h"
+#include "hdf5/global_heap.h"
 #include "kvtape/error.h"
 
 namespace kvtape {
@@ -68,14 +68,16 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t type, hid_t, haddr_t address,
   const DriverState& state = *guarded(file).state;
   const auto size = static_cast<haddr_t>(state.file->size());
   if (address > size || bytes > size - address) return -1;
-  if (type == H5FD_MEM_DRAW && state.raw_bytes != 0 && bytes != state.raw_bytes)
-    return -1;
-  const std::span out(static_cast<std::byte*>(buffer), bytes);
   const auto at = static_cast<std::int64_t>(address);
+  if (state.wanted != nullptr && type == H5FD_MEM_DRAW) {
+    state.wanted->address = at;
+    state.wanted->bytes = static_cast<std::int64_t>(bytes);
+    return 0;
+  }
+  const std::span out(static_cast<std::byte*>(buffer), bytes);
   if (!state.file->read(at, out)) return -1;
   // libhdf5 says of heaps too that they are raw data.
-  const bool heap = state.raw_bytes == 0 && is_heap(out);
-  if (heap && !is_sound_heap(*state.file, at)) return -1;
+  if (is_heap(out) && !is_sound_heap(*state.file, at)) return -1;
   return 0;
 }
 
@@ -100,9 +102,8 @@ constexpr H5FD_class_t kDriver = {
     .fl_map = H5FD_FLMAP_SINGLE,
 };
 
-[[noreturn]] void fail(const InputFile& file) {
-  throw Error({.file = file.path(),
-               .text = fmt::format("damaged HDF5: {}", hdf5_reason()),
+[[noreturn]] void fail() {
+  throw Error({.text = fmt::format("damaged HDF5: {}", hdf5_reason()),
                .hint = "copy the file again, or dump again"});
 }
 
@@ -112,11 +113,9 @@ DrivenFile open_guarded(DriverState& state) {
   Handle driver(H5FDregister(&kDriver), H5FDunregister);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   DriverState* info = &state;
-  if (!driver || H5Pset_driver(access.get(), driver.get(), &info) < 0)
-    fail(*state.file);
-  Handle file(H5Fopen(state.file->path().c_str(), H5F_ACC_RDONLY, access.get()),
-              H5Fclose);
-  if (!file) fail(*state.file);
+  if (!driver || H5Pset_driver(access.get(), driver.get(), &info) < 0) fail();
+  Handle file(H5Fopen("input", H5F_ACC_RDONLY, access.get()), H5Fclose);
+  if (!file) fail();
   return {std::move(driver), std::move(file)};
 }
 

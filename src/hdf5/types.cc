@@ -1,4 +1,4 @@
-#include "io/hdf5_types.h"
+#include "hdf5/types.h"
 
 #include <fmt/format.h>
 

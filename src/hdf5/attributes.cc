@@ -1,4 +1,4 @@
-#include "io/hdf5_attributes.h"
+#include "hdf5/attributes.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "core/natural.h"
-#include "io/hdf5_types.h"
+#include "hdf5/types.h"
 #include "kvtape/error.h"
 
 namespace kvtape {

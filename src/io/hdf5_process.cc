@@ -1,0 +1,209 @@
+#include "io/hdf5_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+#include "kvtape/error.h"
+#include "kvtape/version.h"
+
+namespace kvtape {
+namespace {
+
+constexpr int kPatience = 10'000;  // milliseconds without a word
+
+constexpr const char* kProgram = "kvtape-hdf5";
+
+std::string folder_of_this_program() {
+  std::array<char, PATH_MAX> name{};
+  const ssize_t length = readlink("/proc/self/exe", name.data(), name.size());
+  if (length <= 0) return ".";
+  const std::string path(name.data(), static_cast<std::size_t>(length));
+  return path.substr(0, path.rfind('/'));
+}
+
+// An installed program, one in a folder that was moved, one in a build folder.
+std::vector<std::string> places() {
+  if (const char* folder = std::getenv("KVTAPE_LIBEXEC"))
+    return {std::string(folder) + "/" + kProgram};
+  const std::string here = folder_of_this_program();
+  std::vector<std::string> found;
+  for (const std::string& folder :
+       {here, here + "/../hdf5", here + "/../libexec/kvtape",
+        std::string(KVTAPE_LIBEXEC_DIR)})
+    found.push_back(folder + "/" + kProgram);
+  return found;
+}
+
+std::string program() {
+  const std::vector<std::string> candidates = places();
+  for (const std::string& path : candidates)
+    if (access(path.c_str(), X_OK) == 0) return path;
+  throw Error({.text = fmt::format("HDF5 needs {}, and there is no {}",
+                                   kProgram, candidates.back()),
+               .hint = "install kvtape whole, or name the folder that has it: "
+                       "KVTAPE_LIBEXEC=FOLDER"});
+}
+
+// Descriptors of a process that is started: what it is given as 0 to 2, and
+// nothing else that this process has open.
+class FileActions {
+ public:
+  // Both must be above 2: the targets would replace them.
+  FileActions(int input, int socket) {
+    posix_spawn_file_actions_init(&actions_);
+    if (input < 0)
+      posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null",
+                                       O_RDONLY, 0);
+    else
+      posix_spawn_file_actions_adddup2(&actions_, input, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions_, socket, STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions_, STDERR_FILENO, "/dev/null",
+                                     O_WRONLY, 0);
+    posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
+  }
+  ~FileActions() { posix_spawn_file_actions_destroy(&actions_); }
+  FileActions(const FileActions&) = delete;
+  FileActions& operator=(const FileActions&) = delete;
+
+  const posix_spawn_file_actions_t* get() const { return &actions_; }
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+};
+
+// Closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return number_; }
+
+  /// A copy beside the standard streams, also where those are closed.
+  static int above_streams(int number) {
+    return fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  }
+
+ private:
+  int number_;
+};
+
+[[noreturn]] void fail_start(int error) {
+  throw Error({.text = fmt::format("{} cannot be started: {}", kProgram,
+                                   std::generic_category().message(error))});
+}
+
+}  // namespace
+
+Hdf5Process::Hdf5Process(const InputFile* input) {
+  start(input);
+  try {
+    const std::vector<std::byte> payload = receive(Hdf5Reply::kHello);
+    WireReader in(payload);
+    hello_ = get_hello(in);
+    if (hello_.kvtape_version != kVersion)
+      throw Error({.text = fmt::format("{} is of version {}, not {}", kProgram,
+                                       hello_.kvtape_version, kVersion),
+                   .hint = "install kvtape whole"});
+  } catch (...) {
+    end();
+    throw;
+  }
+}
+
+void Hdf5Process::start(const InputFile* input) {
+  const std::string path = program();
+  std::array<int, 2> sockets{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0)
+    fail_start(errno);
+  socket_ = sockets[0];
+  const Descriptor other(sockets[1]);
+  const Descriptor given(Descriptor::above_streams(sockets[1]));
+  const Descriptor file(
+      input == nullptr ? -1 : Descriptor::above_streams(input->descriptor()));
+  const FileActions actions(file.get(), given.get());
+  std::string name = kProgram;
+  std::array<char*, 2> arguments{name.data(), nullptr};
+  std::array<char*, 1> environment{nullptr};
+  const int error = posix_spawn(&process_, path.c_str(), actions.get(), nullptr,
+                                arguments.data(), environment.data());
+  if (error != 0) {
+    process_ = -1;
+    ::close(socket_);
+    fail_start(error);
+  }
+  channel_ = Channel(socket_);
+}
+
+Hdf5Process::~Hdf5Process() { end(); }
+
+int Hdf5Process::end() {
+  int status = 0;
+  if (process_ < 0) return status;
+  ::close(socket_);
+  kill(process_, SIGKILL);
+  while (waitpid(process_, &status, 0) < 0 && errno == EINTR) {
+  }
+  process_ = -1;
+  return status;
+}
+
+void Hdf5Process::fail_dead() {
+  // It has closed the socket: it has ended, or will without being killed.
+  int status = 0;
+  while (waitpid(process_, &status, 0) < 0 && errno == EINTR) {
+  }
+  process_ = -1;
+  ::close(socket_);
+  if (WIFSIGNALED(status))
+    throw Error({.text = fmt::format(
+                     "{} died (signal {}, {}): the file is corrupt or hostile",
+                     kProgram, WTERMSIG(status), strsignal(WTERMSIG(status)))});
+  throw Error({.text = fmt::format("{} ended with status {}", kProgram,
+                                   WEXITSTATUS(status)),
+               .hint = "it may have had too little memory to start"});
+}
+
+void Hdf5Process::send(Hdf5Request request, const WireWriter& payload) {
+  channel_.send(static_cast<std::uint8_t>(request), payload);
+}
+
+Message Hdf5Process::receive() {
+  if (process_ < 0)
+    throw Error({.text = fmt::format("{} has ended", kProgram)});
+  auto message = channel_.receive(kPatience);
+  if (!message) fail_dead();
+  if (message->kind == static_cast<std::uint8_t>(Hdf5Reply::kError)) {
+    WireReader in(message->payload);
+    throw Error(get_error(in));
+  }
+  return std::move(*message);
+}
+
+std::vector<std::byte> Hdf5Process::receive(Hdf5Reply expected) {
+  Message message = receive();
+  if (message.kind != static_cast<std::uint8_t>(expected))
+    throw Error({.text = fmt::format("{} answered something else: the file is "
+                                     "corrupt or hostile",
+                                     kProgram)});
+  return std::move(message.payload);
+}
+
+}  // namespace kvtape
