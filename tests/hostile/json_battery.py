@@ -4,7 +4,7 @@ program does with them.
 
     json_battery.py PROGRAM [--full] [--jobs N] [--keep FOLDER]
 
-A run is bad when it ends by a signal, takes longer than 5 seconds or more than
+A run is bad when it ends by a signal, takes longer than 20 seconds or more than
 256 MB, prints something that is no line of text, or ends with another status
 than 0, 1 and 2. --keep saves the documents of bad runs. Ends with 1 where one
 was bad. The short form is for every commit; --full takes some minutes.
@@ -27,7 +27,7 @@ import time
 
 import json_documents
 
-SECONDS = 5
+SECONDS = 20
 KILOBYTES = 256 * 1024
 
 VALUES = [
