@@ -9,6 +9,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -76,7 +77,7 @@ void prepare_signals() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-int run(int count, char** words) {
+int run_and_say(int count, char** words) {
   try {
     const Outcome outcome = run_program(
         std::vector<std::string>(words + (count > 0), words + count));
@@ -86,11 +87,22 @@ int run(int count, char** words) {
   } catch (const Error& error) {
     print_error(error);
   } catch (const std::bad_alloc&) {
-    print_error(Error({.text = "out of memory"}));
+    throw;
   } catch (const std::exception& error) {
     print_error(Error({.text = error.what()}));
   }
   return kTrouble;
+}
+
+// Where there is no memory, there is none to say so either.
+int run(int count, char** words) {
+  try {
+    return run_and_say(count, words);
+  } catch (const std::bad_alloc&) {
+    constexpr std::string_view kLine = "kvtape: error: out of memory\n";
+    std::ignore = write(STDERR_FILENO, kLine.data(), kLine.size());
+    return kTrouble;
+  }
 }
 
 }  // namespace

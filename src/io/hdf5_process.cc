@@ -166,12 +166,18 @@ int Hdf5Process::end() {
 }
 
 void Hdf5Process::fail_dead() {
-  // It has closed the socket: it has ended, or will without being killed.
+  // It has closed the socket, so it should end by itself, and say how.
+  constexpr int kMilliseconds = 1000;
   int status = 0;
-  while (waitpid(process_, &status, 0) < 0 && errno == EINTR) {
+  for (int i = 0; i < kMilliseconds; ++i) {
+    if (waitpid(process_, &status, WNOHANG) != 0) {
+      process_ = -1;
+      ::close(socket_);
+      break;
+    }
+    usleep(1000);
   }
-  process_ = -1;
-  ::close(socket_);
+  if (process_ >= 0) status = end();
   if (WIFSIGNALED(status))
     throw Error({.text = fmt::format(
                      "{} died (signal {}, {}): the file is corrupt or hostile",

@@ -35,7 +35,10 @@ std::vector<AxisKind> kinds_of(std::size_t rank, bool mask) {
   if (rank == 2) return {kBatch, kPosition};
   if (mask) return {kBatch, kHead, kToken, kPosition};
   if (rank == 3) return {kBatch, kPosition, kDim};
-  return {kBatch, kPosition, kHead, kDim};
+  // penzai has more axes, and names of its own for all of them.
+  std::vector<AxisKind> kinds(rank > 4 ? rank - 3 : 1, kBatch);
+  kinds.insert(kinds.end(), {kPosition, kHead, kDim});
+  return kinds;
 }
 
 std::vector<Axis> axes_of(const std::vector<std::int64_t>& shape, bool mask) {
