@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+"""Makes system calls and allocations fail under commands that write.
+
+    fault_battery.py PROGRAM SHIM [--full]
+
+SHIM is fail_nth.c, built. For every command, with and without an old file at
+the output's name, the n-th call of a class fails (once, or from then on), is
+cut short, or kills the program, for n = 1, 2, ... until a run is not reached by
+it. A run must end with status 0 and the whole new file, or with status 2, one
+line and the old file (or none); no temporary file may be left but by SIGKILL,
+after which the output is the old or the new one. The short form takes a part
+of the n.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+OLD = b"the old file"
+ENOSPC, EIO, ENOMEM = "28", "5", "12"
+COMMANDS = [
+    ["convert", "in.h5", "OUT"], ["convert", "in.h5", "OUT", "--compress"],
+    ["convert", "in.h5", "OUT", "--to-format", "json"],
+    ["convert", "in.json", "OUT", "--to-format", "hdf5"],
+    ["dump", "in.h5", "-o", "OUT", "--values", "all"],
+    ["sample", "OUT"], ["replay", "in.h5", "--write", "OUT"],
+    ["replay", "in.h5", "--svg", "OUT"], ["stats", "in.h5", "--svg", "OUT"],
+    ["diff", "in.h5", "in.json", "--html", "OUT"],
+]
+# class, how, sticky
+FAULTS = [("write", ENOSPC, False), ("write", ENOSPC, True),
+          ("write", EIO, False), ("write", "short", True),
+          ("write", "kill", False), ("file", EIO, False), ("file", EIO, True),
+          ("memory", ENOMEM, False), ("memory", ENOMEM, True)]
+
+
+class Bench:
+    def __init__(self, program, shim, folder):
+        self.program, self.shim, self.folder = program, shim, folder
+
+    def run(self, command, old, fault=None, nth=0):
+        """What is wrong, whether the fault was reached, the file written."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            out = f"{place}/out"
+            if old:
+                pathlib.Path(out).write_bytes(OLD)
+            words = [out if word == "OUT" else word for word in command]
+            environment = dict(os.environ)
+            if fault:
+                environment |= {"LD_PRELOAD": self.shim, "FAIL_CLASS": fault[0],
+                                "FAIL_HOW": fault[1], "FAIL_NTH": str(nth),
+                                "FAIL_REACHED": f"{place}.reached"}
+                if fault[2]:
+                    environment["FAIL_STICKY"] = "1"
+            try:
+                done = subprocess.run(
+                    [self.program, *words, "--force"], cwd=self.folder,
+                    env=environment, capture_output=True, timeout=60)
+            except subprocess.TimeoutExpired:
+                return "hangs", True, None
+            reached = os.path.exists(f"{place}.reached")
+            if reached:
+                os.unlink(f"{place}.reached")
+            names = sorted(os.listdir(place))
+            found = pathlib.Path(out).read_bytes() if "out" in names else None
+            killed = fault is not None and fault[1] == "kill" and reached
+            left = [name for name in names if name != "out"]
+            return (self.wrong(done, killed, left), reached, found)
+
+    @staticmethod
+    def wrong(done, killed, left):
+        if killed:
+            return "" if done.returncode == -9 else "was not killed"
+        if done.returncode < 0:
+            return f"signal {-done.returncode}: {done.stderr[-200:]!r}"
+        if left:
+            return f"left {left}"
+        said = done.stderr.count(b"kvtape: error: ")
+        if done.returncode == 2 and said != 1:
+            return f"{said} lines of errors: {done.stderr[:200]!r}"
+        if done.returncode not in (0, 2):
+            return f"status {done.returncode}: {done.stderr[:200]!r}"
+        return ""
+
+
+def numbers(fault, full):
+    """Which calls fail: all, or fewer the further."""
+    n = 1
+    while True:
+        yield n
+        step = n // (100 if fault[0] == "memory" else 10**9) if full else n // 6
+        n += max(1, step)
+
+
+def series(bench, command, old, fault, full):
+    """(bad, tried) of one command and fault."""
+    wrong, _, whole = bench.run(command, old)
+    if wrong or whole is None:
+        return [f"{command}: without a fault: {wrong}"], 0
+    bad, tried = [], 0
+    for nth in numbers(fault, full):
+        wrong, reached, found = bench.run(command, old, fault, nth)
+        if not reached:
+            break
+        tried += 1
+        before = OLD if old else None
+        if not wrong and found not in (whole, before):
+            wrong = "the output is neither the old nor the new file"
+        if wrong:
+            bad.append(f"{' '.join(command)}: {fault} {nth}: {wrong}")
+    return bad, tried
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("shim")
+    parser.add_argument("--full", action="store_true")
+    options = parser.parse_args()
+    program = str(pathlib.Path(options.program).resolve())
+    shim = str(pathlib.Path(options.shim).resolve())
+    with tempfile.TemporaryDirectory() as folder, \
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        subprocess.run([program, "sample", "-q", f"{folder}/in.h5"], check=True)
+        subprocess.run([program, "convert", "-q", f"{folder}/in.h5",
+                        f"{folder}/in.json"], check=True)
+        bench = Bench(program, shim, folder)
+        jobs = [pool.submit(series, bench, command, old, fault, options.full)
+                for command in COMMANDS for fault in FAULTS
+                for old in ((False, True) if options.full else (True,))]
+        bad, tried = [], 0
+        for job in jobs:
+            some, count = job.result()
+            bad += some
+            tried += count
+    print("\n".join(bad[:100]))
+    print(f"{tried} faults injected, {len(bad)} bad")
+    print(f"{tried - len(bad)} passed, {len(bad)} failed")
+    sys.exit(1 if bad or not tried else 0)
+
+
+if __name__ == "__main__":
+    main()
