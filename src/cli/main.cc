@@ -6,6 +6,7 @@
 #include <atomic>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -68,7 +69,8 @@ void prepare_signals() {
   short_file.sa_sigaction = end_by_short_file;
   short_file.sa_flags = SA_SIGINFO;
   sigaction(SIGBUS, &short_file, nullptr);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP})
+  for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2,
+                           SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF})
     if (std::signal(number, SIG_IGN) != SIG_IGN)
       std::signal(number, end_by_signal);
   // Also where whoever started us ignores it.
@@ -95,14 +97,36 @@ int run_and_say(int count, char** words) {
 }
 
 // Where there is no memory, there is none to say so either.
+int fail_without_memory() {
+  constexpr std::string_view kLine = "kvtape: error: out of memory\n";
+  std::ignore = write(STDERR_FILENO, kLine.data(), kLine.size());
+  return kTrouble;
+}
+
 int run(int count, char** words) {
   try {
     return run_and_say(count, words);
   } catch (const std::bad_alloc&) {
-    constexpr std::string_view kLine = "kvtape: error: out of memory\n";
-    std::ignore = write(STDERR_FILENO, kLine.data(), kLine.size());
-    return kTrouble;
+    return fail_without_memory();
   }
+}
+
+// What no catch clause sees: memory may be missing before main, for the objects
+// that CLI11 makes then.
+void end_uncaught() {
+  try {
+    if (const auto error = std::current_exception())
+      std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    remove_temporary_files();
+    _exit(fail_without_memory());
+  } catch (...) {
+  }
+  std::abort();
+}
+
+[[gnu::constructor(101)]] void prepare_terminate() {
+  std::set_terminate(end_uncaught);
 }
 
 }  // namespace

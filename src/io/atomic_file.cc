@@ -92,7 +92,7 @@ void AtomicFile::check_target(bool force) {
   }
   if (!S_ISREG(status.st_mode))
     throw Error({.file = path_,
-                 .text = fmt::format("is {}, and HDF5 cannot be streamed",
+                 .text = fmt::format("is {}, not a file",
                                      kind_of(status.st_mode)),
                  .hint = "name a file"});
   if (!force)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "kvtape/error.h"
 
@@ -30,6 +31,13 @@ void wait(int socket, int patience) {
   }
 }
 
+// Throws, unless the other end has closed: then what it last said is read.
+void check_closed(int error) {
+  if (error == EPIPE || error == ECONNRESET) return;
+  throw Error({.text = "kvtape-hdf5 cannot be reached: " +
+                       std::generic_category().message(error)});
+}
+
 }  // namespace
 
 void Channel::send(std::uint8_t kind, const WireWriter& payload) {
@@ -48,7 +56,10 @@ void Channel::flush() {
     const ssize_t done =
         ::send(socket_, left.data(), left.size(), MSG_NOSIGNAL);
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) break;
+    if (done < 0) {
+      outgoing_.clear();
+      return check_closed(errno);
+    }
     left = left.subspan(static_cast<std::size_t>(done));
   }
   outgoing_.clear();
@@ -61,6 +72,7 @@ bool Channel::fill(int patience) {
   ssize_t got = 0;
   do got = recv(socket_, incoming_.data(), incoming_.size(), 0);
   while (got < 0 && errno == EINTR);
+  if (got < 0) check_closed(errno);
   incoming_.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   return got > 0;
 }

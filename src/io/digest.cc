@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
+#include <new>
 
 #include "io/file_source.h"
 #include "io/list_text.h"
@@ -35,6 +37,7 @@ struct Digest::State {
 };
 
 Digest::Digest(std::string_view start) : state_(std::make_unique<State>()) {
+  if (state_->hash == nullptr) throw std::bad_alloc();
   XXH3_128bits_reset(state_->hash.get());
   add(start);
 }
@@ -116,12 +119,12 @@ std::string object_text(const StoredObject& object) {
   if (const auto& d = object.dataset)
     text.append(" ").append(digest_header(d->dtype, d->sizes));
   text += '\n';
-  Attributes attributes = object.attributes;
-  std::sort(attributes.begin(), attributes.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [name, value] : attributes)
-    if (object.path != "/" || name != "digest")
-      text += fmt::format(" {}={}\n", name, std::visit(ValueText{}, value));
+  std::map<std::string_view, std::string> values;
+  for (const auto& [name, value] : object.attributes)
+    values.emplace(name, std::visit(ValueText{}, value));
+  if (object.path == "/") values.erase("digest");
+  for (const auto& [name, value] : values)
+    text += fmt::format(" {}={}\n", name, value);
   return text;
 }
 

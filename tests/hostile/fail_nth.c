@@ -4,6 +4,7 @@
 //   FAIL_HOW     an errno, "short" (half is written) or "kill"
 //   FAIL_REACHED a file that comes to be when the n-th call is reached
 #define _GNU_SOURCE
+#undef _FILE_OFFSET_BITS  // open and open64 are two names here
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +50,8 @@ static int fails(char call) {
 }
 
 #define REAL(type, name, ...) \
-  type (*real)(__VA_ARGS__) = (type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
+  type (*real)(__VA_ARGS__);  \
+  *(void**)&real = dlsym(RTLD_NEXT, name)
 
 ssize_t write(int fd, const void* data, size_t size) {
   REAL(ssize_t, "write", int, const void*, size_t);

@@ -6,18 +6,20 @@
 SHIM is fail_nth.c, built. For every command, with and without an old file at
 the output's name, the n-th call of a class fails (once, or from then on), is
 cut short, or kills the program, for n = 1, 2, ... until a run is not reached by
-it. A run must end with status 0 and the whole new file, or with status 2, one
-line and the old file (or none); no temporary file may be left but by SIGKILL,
-after which the output is the old or the new one. The short form takes a part
-of the n.
+it; and it is killed at random times. A run must end with status 0 and the whole
+new file, or with status 2, one line and the old file (or none); no temporary
+file may be left but by SIGKILL, after which the output is the old or the new
+one, and the reader's process ends as well. The short form takes a part of the n.
 """
 import argparse
 import concurrent.futures
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
+import time
 
 OLD = b"the old file"
 ENOSPC, EIO, ENOMEM = "28", "5", "12"
@@ -37,17 +39,27 @@ FAULTS = [("write", ENOSPC, False), ("write", ENOSPC, True),
           ("memory", ENOMEM, False), ("memory", ENOMEM, True)]
 
 
+def written(place):
+    """The bytes of the output in a folder, if there is one."""
+    out = pathlib.Path(place, "out")
+    return out.read_bytes() if out.exists() else None
+
+
 class Bench:
     def __init__(self, program, shim, folder):
         self.program, self.shim, self.folder = program, shim, folder
 
+    def line(self, command, place, old):
+        """The words of a command that writes into a folder."""
+        if old:
+            pathlib.Path(f"{place}/out").write_bytes(OLD)
+        words = [f"{place}/out" if word == "OUT" else word for word in command]
+        return [self.program, *words, "--force"]
+
     def run(self, command, old, fault=None, nth=0):
         """What is wrong, whether the fault was reached, the file written."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            out = f"{place}/out"
-            if old:
-                pathlib.Path(out).write_bytes(OLD)
-            words = [out if word == "OUT" else word for word in command]
+            line = self.line(command, place, old)
             environment = dict(os.environ)
             if fault:
                 environment |= {"LD_PRELOAD": self.shim, "FAIL_CLASS": fault[0],
@@ -56,19 +68,27 @@ class Bench:
                 if fault[2]:
                     environment["FAIL_STICKY"] = "1"
             try:
-                done = subprocess.run(
-                    [self.program, *words, "--force"], cwd=self.folder,
-                    env=environment, capture_output=True, timeout=60)
+                done = subprocess.run(line, cwd=self.folder, env=environment,
+                                      capture_output=True, timeout=60)
             except subprocess.TimeoutExpired:
                 return "hangs", True, None
             reached = os.path.exists(f"{place}.reached")
             if reached:
                 os.unlink(f"{place}.reached")
-            names = sorted(os.listdir(place))
-            found = pathlib.Path(out).read_bytes() if "out" in names else None
             killed = fault is not None and fault[1] == "kill" and reached
-            left = [name for name in names if name != "out"]
-            return (self.wrong(done, killed, left), reached, found)
+            left = [name for name in os.listdir(place) if name != "out"]
+            return self.wrong(done, killed, left), reached, written(place)
+
+    def run_killed(self, command, old, moment):
+        """The file that is there after a kill at a moment, in seconds."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            process = subprocess.Popen(
+                self.line(command, place, old), cwd=self.folder,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(moment)
+            process.kill()
+            process.wait()
+            return written(place)
 
     @staticmethod
     def wrong(done, killed, left):
@@ -98,20 +118,53 @@ def numbers(fault, full):
 def series(bench, command, old, fault, full):
     """(bad, tried) of one command and fault."""
     wrong, _, whole = bench.run(command, old)
-    if wrong or whole is None:
+    if wrong or whole in (None, OLD):
         return [f"{command}: without a fault: {wrong}"], 0
+    before = OLD if old else None
     bad, tried = [], 0
     for nth in numbers(fault, full):
         wrong, reached, found = bench.run(command, old, fault, nth)
         if not reached:
             break
         tried += 1
-        before = OLD if old else None
         if not wrong and found not in (whole, before):
             wrong = "the output is neither the old nor the new file"
         if wrong:
             bad.append(f"{' '.join(command)}: {fault} {nth}: {wrong}")
+    if not tried:
+        bad.append(f"{' '.join(command)}: {fault}: no call was reached")
     return bad, tried
+
+
+def kills(bench, command, old, times, seed):
+    """(bad, tried) of a command that is killed at random moments."""
+    start = time.monotonic()
+    wrong, _, whole = bench.run(command, old)
+    lasts = time.monotonic() - start
+    rng = random.Random(seed)
+    bad = []
+    if wrong or whole in (None, OLD):
+        bad.append(f"{command}: without a fault: {wrong}")
+    for _ in range(times):
+        moment = rng.random() * lasts
+        if bench.run_killed(command, old, moment) not in (
+                whole, OLD if old else None):
+            bad.append(f"{' '.join(command)}: killed after {moment:.4f} s: "
+                       "the output is neither the old nor the new file")
+    return bad, times
+
+
+def readers():
+    """The reader's processes that live now."""
+    found = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, name, state = entry.read_text().split()[:3]
+        except OSError:
+            continue  # it has just ended
+        if name == "(kvtape-hdf5)" and state != "Z":
+            found.add(number)
+    return found
 
 
 def main():
@@ -122,20 +175,28 @@ def main():
     options = parser.parse_args()
     program = str(pathlib.Path(options.program).resolve())
     shim = str(pathlib.Path(options.shim).resolve())
+    times = 30 if options.full else 3
     with tempfile.TemporaryDirectory() as folder, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         subprocess.run([program, "sample", "-q", f"{folder}/in.h5"], check=True)
         subprocess.run([program, "convert", "-q", f"{folder}/in.h5",
                         f"{folder}/in.json"], check=True)
         bench = Bench(program, shim, folder)
+        strange = readers()
         jobs = [pool.submit(series, bench, command, old, fault, options.full)
                 for command in COMMANDS for fault in FAULTS
                 for old in ((False, True) if options.full else (True,))]
+        jobs += [pool.submit(kills, bench, command, old, times, old)
+                 for command in COMMANDS for old in (False, True)]
         bad, tried = [], 0
         for job in jobs:
             some, count = job.result()
             bad += some
             tried += count
+        time.sleep(1)
+        left = readers() - strange
+    if left:
+        bad.append(f"readers left: {sorted(left)}")
     print("\n".join(bad[:100]))
     print(f"{tried} faults injected, {len(bad)} bad")
     print(f"{tried - len(bad)} passed, {len(bad)} failed")

@@ -233,9 +233,9 @@ TEST_CASE("what may not be written over") {
   CHECK(write_refusal(old) == "exists");
   CHECK(content(old) == "precious");
   CHECK(write_refusal(folder.path) ==
-        "is a directory, and HDF5 cannot be streamed");
+        "is a directory, not a file");
   CHECK(write_refusal("/dev/full", {.force = true}) ==
-        "is a device, and HDF5 cannot be streamed");
+        "is a device, not a file");
   CHECK(write_refusal(folder.path / "no/where.h5") ==
         "cannot write: no such folder");
   CHECK(files_in(folder.path) == 1);
