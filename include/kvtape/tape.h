@@ -15,9 +15,21 @@
 
 namespace kvtape {
 
+/// What an attribute has that has no value (HDF5's null dataspace).
+struct NoValue {
+  NoValue() = default;
+  // Not trivial: of a variant of trivial types, texts and lists libstdc++ 12
+  // believes that it always has a value, also where memory lacked for a copy,
+  // and destroys what is not there.
+  NoValue(const NoValue&) noexcept {}
+  NoValue& operator=(const NoValue&) noexcept { return *this; }
+  ~NoValue() = default;
+  bool operator==(const NoValue&) const = default;
+};
+
 /// An attribute of a file: None, a bool, a number, a text, a list of integers.
 using AttributeValue =
-    std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double,
+    std::variant<NoValue, bool, std::int64_t, std::uint64_t, double,
                  std::string, std::vector<std::int64_t>>;
 
 /// Something in a file that has no meaning in the model: it is kept and

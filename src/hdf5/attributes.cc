@@ -148,7 +148,7 @@ AttributeValue value_of(hid_t attribute, const Place& place) {
   const Handle type(H5Aget_type(attribute), H5Tclose);
   if (!space || !type) fail_reading(place);
   const H5S_class_t shape = H5Sget_simple_extent_type(space.get());
-  if (shape == H5S_NULL) return std::monostate{};
+  if (shape == H5S_NULL) return NoValue{};
   const int rank = H5Sget_simple_extent_ndims(space.get());
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
   if (rank > 1 || count < 0 || count > kLongestList)
@@ -220,7 +220,7 @@ struct Writer {
     write_raw(object, name, file_type(dtype), scalar(), &value);
   }
 
-  void operator()(std::monostate) const {
+  void operator()(NoValue) const {
     write_raw(object, name, file_type(DType::kI64),
               Handle(H5Screate(H5S_NULL), H5Sclose), nullptr);
   }

@@ -93,7 +93,7 @@ std::string digest_of(
 namespace {
 
 struct ValueText {
-  std::string operator()(std::monostate) const { return ""; }
+  std::string operator()(NoValue) const { return ""; }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(std::int64_t value) const {
     return std::to_string(value);

@@ -43,7 +43,7 @@ std::optional<Integers> as_integers(const AttributeValue& value) {
 }
 
 struct Describe {
-  std::string operator()(std::monostate) const { return "None"; }
+  std::string operator()(NoValue) const { return "None"; }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(const std::string& text) const {
     return "\"" + text + "\"";
@@ -84,7 +84,7 @@ std::optional<T> Fields::converted(std::string_view name,
                                    const Convert& convert) const {
   if (node_ == nullptr) return {};
   const AttributeValue& given = value(name);
-  if (std::holds_alternative<std::monostate>(given)) {
+  if (std::holds_alternative<NoValue>(given)) {
     node_->understand(name);
     return {};
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace kvtape {
 namespace {
@@ -28,15 +29,21 @@ std::size_t bytes_before(const std::vector<StoredFilter>& filters,
   return chunk_bytes;
 }
 
+// Of zlib. Too little memory says nothing about the data.
+bool succeeds(int result) {
+  if (result == Z_MEM_ERROR) throw std::bad_alloc();
+  return result == Z_OK;
+}
+
 // Inflates to exactly `bytes`; false for any other length or a damaged stream.
 bool inflate_exactly(std::span<const std::byte> in, std::size_t bytes,
                      std::vector<std::byte>& out) {
   out.resize(bytes);
   uLongf got = bytes;
   uLong taken = in.size();
-  return uncompress2(reinterpret_cast<Bytef*>(out.data()), &got,
-                     reinterpret_cast<const Bytef*>(in.data()),
-                     &taken) == Z_OK &&
+  return succeeds(uncompress2(reinterpret_cast<Bytef*>(out.data()), &got,
+                              reinterpret_cast<const Bytef*>(in.data()),
+                              &taken)) &&
          got == bytes;
 }
 
@@ -86,9 +93,9 @@ bool deflate_smaller(std::span<const std::byte> in, int level,
                      std::vector<std::byte>& out) {
   uLongf got = in.size();
   out.resize(got);
-  if (compress2(reinterpret_cast<Bytef*>(out.data()), &got,
-                reinterpret_cast<const Bytef*>(in.data()), in.size(),
-                level) != Z_OK)
+  if (!succeeds(compress2(reinterpret_cast<Bytef*>(out.data()), &got,
+                          reinterpret_cast<const Bytef*>(in.data()), in.size(),
+                          level)))
     return false;
   out.resize(got);
   return true;

@@ -17,7 +17,7 @@ bool get_bool(WireReader& in) { return in.number(0, 1) != 0; }
 
 struct ValueWriter {
   WireWriter& out;
-  void operator()(std::monostate) const {}
+  void operator()(NoValue) const {}
   void operator()(bool value) const { out.number(value ? 1 : 0); }
   void operator()(std::int64_t value) const { out.number(value); }
   void operator()(std::uint64_t value) const {

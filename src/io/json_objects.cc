@@ -80,7 +80,7 @@ class Handler {
   Handler(TextStream& stream, JsonText& text, TensorStore& store)
       : stream_(stream), text_(text), store_(store) {}
 
-  bool null() { return scalar(std::monostate()); }
+  bool null() { return scalar(NoValue()); }
   bool boolean(bool value) { return scalar(value); }
   bool number_integer(std::int64_t value) {
     if (value == 0) refuse("0, or -0.0", "-0");

@@ -23,7 +23,7 @@ std::string float_text(double value) {
 }
 
 struct ValueText {
-  std::string operator()(std::monostate) const { return "null"; }
+  std::string operator()(NoValue) const { return "null"; }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(std::int64_t value) const {
     return std::to_string(value);

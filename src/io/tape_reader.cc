@@ -53,7 +53,7 @@ class TapeReader {
   void require(Node* node, const char* name) {
     const bool absent =
         node == nullptr ||
-        std::holds_alternative<std::monostate>(node->attribute(name));
+        std::holds_alternative<NoValue>(node->attribute(name));
     if (absent)
       tape_.findings.push_back({.rule = "E01",
                                 .object = "/metadata",

@@ -182,7 +182,7 @@ Json attribute_json(const AttributeValue& value) {
   return std::visit(
       [](const auto& held) -> Json {
         using Held = std::decay_t<decltype(held)>;
-        if constexpr (std::is_same_v<Held, std::monostate>)
+        if constexpr (std::is_same_v<Held, NoValue>)
           return Json();
         else if constexpr (std::is_same_v<Held, double>)
           return json_number(held);

@@ -123,7 +123,7 @@ TEST_CASE("a document becomes the cache that it tells of") {
         AttributeValue(std::vector<std::int64_t>()));
   CHECK(notes.attributes[2].second == AttributeValue(1.0));
   CHECK(std::isnan(std::get<double>(notes.attributes[4].second)));
-  CHECK(notes.attributes[5].second == AttributeValue(std::monostate()));
+  CHECK(notes.attributes[5].second == AttributeValue(NoValue()));
   CHECK(notes.attributes[7].second == AttributeValue(true));
 }
 

@@ -126,7 +126,7 @@ std::string random_text(Numbers& numbers) {
 AttributeValue random_attribute(Numbers& numbers) {
   switch (numbers.below(7)) {
     case 0:
-      return std::monostate();
+      return NoValue();
     case 1:
       return numbers.below(2) == 1;
     case 2:

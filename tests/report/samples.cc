@@ -123,7 +123,7 @@ std::vector<Extra> extras() {
            .attributes = {},
            .tensor = described(DType::kF32, {{AxisKind::kDim, "dim", 32}})},
           {.path = "/notes",
-           .attributes = {{"none", std::monostate{}},
+           .attributes = {{"none", NoValue{}},
                           {"checked", true},
                           {"seed", std::int64_t{7}},
                           {"rate", kNaN},
