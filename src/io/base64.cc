@@ -12,17 +12,16 @@ constexpr std::string_view kAlphabet =
 constexpr std::uint32_t kInvalid = 1U << 31;
 
 // Two characters for each 12 bits.
-std::array<std::array<char, 2>, 4096> pairs() {
+constexpr std::array<std::array<char, 2>, 4096> kPairs = [] {
   std::array<std::array<char, 2>, 4096> result{};
   for (std::size_t bits = 0; bits < result.size(); ++bits)
     result[bits] = {kAlphabet[bits >> 6], kAlphabet[bits & 63]};
   return result;
-}
+}();
 
 // What each character stands for, shifted to its place in the quad.
-using Values = std::array<std::uint32_t, 256>;
-std::array<Values, 4> values() {
-  std::array<Values, 4> result{};
+constexpr std::array<std::array<std::uint32_t, 256>, 4> kValues = [] {
+  std::array<std::array<std::uint32_t, 256>, 4> result{};
   for (std::size_t place = 0; place < 4; ++place) {
     result[place].fill(kInvalid);
     for (std::size_t i = 0; i < kAlphabet.size(); ++i)
@@ -30,7 +29,7 @@ std::array<Values, 4> values() {
           static_cast<std::uint32_t>(i << (18 - 6 * place));
   }
   return result;
-}
+}();
 
 std::uint32_t byte_at(std::span<const std::byte> bytes, std::size_t i) {
   return i < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i]) : 0;
@@ -46,11 +45,10 @@ void append_rest(std::span<const std::byte> bytes, std::string& out) {
 }
 
 std::uint32_t quad_bits(const char* text) {
-  static const std::array<Values, 4> table = values();
-  return table[0][static_cast<unsigned char>(text[0])] |
-         table[1][static_cast<unsigned char>(text[1])] |
-         table[2][static_cast<unsigned char>(text[2])] |
-         table[3][static_cast<unsigned char>(text[3])];
+  return kValues[0][static_cast<unsigned char>(text[0])] |
+         kValues[1][static_cast<unsigned char>(text[1])] |
+         kValues[2][static_cast<unsigned char>(text[2])] |
+         kValues[3][static_cast<unsigned char>(text[3])];
 }
 
 void put_bytes(std::uint32_t bits, std::size_t count, std::byte* to) {
@@ -73,7 +71,6 @@ std::int64_t decode_last(std::string_view quad, std::byte* to) {
 }  // namespace
 
 void append_base64(std::span<const std::byte> bytes, std::string& out) {
-  static const auto table = pairs();
   const std::size_t whole = bytes.size() / 3;
   const std::size_t start = out.size();
   out.resize(start + whole * 4);
@@ -83,8 +80,8 @@ void append_base64(std::span<const std::byte> bytes, std::string& out) {
     const std::uint32_t bits = std::to_integer<std::uint32_t>(at[0]) << 16 |
                                std::to_integer<std::uint32_t>(at[1]) << 8 |
                                std::to_integer<std::uint32_t>(at[2]);
-    std::memcpy(to, table[bits >> 12].data(), 2);
-    std::memcpy(to + 2, table[bits & 4095].data(), 2);
+    std::memcpy(to, kPairs[bits >> 12].data(), 2);
+    std::memcpy(to + 2, kPairs[bits & 4095].data(), 2);
   }
   if (bytes.size() % 3 != 0) append_rest(bytes.subspan(whole * 3), out);
 }

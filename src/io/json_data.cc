@@ -35,7 +35,7 @@ class ElementReader {
     expect('"', "a text in base64");
     while (!at_quote()) {
       if (text_.ahead().size() >= 4 || text_.more())
-        decode(whole_quads());
+        decode(next_quads());
       else
         fail(text_.ahead().size(), "base64", "the end of the document");
     }
@@ -116,24 +116,43 @@ class ElementReader {
 
   bool at_quote() const { return text_.ahead().starts_with('"'); }
 
-  // The characters before the quote that have come, in fours: those behind are
-  // refused or wait for others.
-  std::string_view whole_quads() {
-    std::string_view text = text_.ahead();
-    const std::size_t quote = text.find('"');
-    if (quote != text.npos && quote % 4 != 0)
-      fail(quote, "base64 in whole fours of characters", "a part of one");
-    text = text.substr(0, quote);
+  // The fours of characters that come next: those that have come, up to padding
+  // and to the last that the tensor has elements for. What is wrong first in
+  // the text is so in whatever pieces it comes.
+  std::string_view next_quads() {
+    const std::string_view ahead = text_.ahead();
+    std::string_view text = ahead.substr(0, ahead.find('"'));
+    if (text.size() < 4) {
+      if (!text.empty() && text.size() < ahead.size())
+        fail(text.size(), "base64 in whole fours of characters",
+             "a part of one");
+      return {};
+    }
+    if (padded_) fail(0, "base64", "more behind its padding");
+    text = text.substr(0, quads_left(std::ssize(text)));
+    if (const std::size_t padding = text.find('='); padding != text.npos)
+      text = text.substr(0, padding / 4 * 4 + 4);
     return text.substr(0, text.size() / 4 * 4);
+  }
+
+  // Characters for the bytes that are missing, where fewer than `characters`.
+  std::size_t quads_left(std::int64_t characters) {
+    const auto size = static_cast<std::int64_t>(size_);
+    const std::int64_t elements =
+        std::min(tensor_.count() - count(), characters);
+    const std::int64_t bytes =
+        elements * size - static_cast<std::int64_t>(bytes_) % size;
+    if (bytes <= 0) fail_longer();
+    return static_cast<std::size_t>(base64_size(bytes));
   }
 
   void decode(std::string_view quads) {
     const std::size_t room = quads.size() / 4 * 3;
     if (buffer_.size() < room) buffer_.resize(room);
     const std::int64_t got = decode_base64(quads, buffer_);
-    if (got < 0 || (padded_ && !quads.empty())) fail_base64(quads);
+    if (got < 0) fail_base64(quads);
     const auto bytes = static_cast<std::size_t>(got);
-    padded_ = bytes < room;
+    padded_ |= bytes < room;
     text_.skip(quads.size());
     keep(std::span(buffer_).first(bytes));
   }
@@ -142,17 +161,19 @@ class ElementReader {
     constexpr std::string_view kAlphabet =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const std::size_t at = quads.find_first_not_of(kAlphabet);
-    if (at == quads.npos) fail(0, "base64", "more behind its padding");
     if (quads[at] == '=') fail(at, "base64", "padding that does not fit");
     fail(at, "base64",
          fmt::format("byte {:#04x}", static_cast<unsigned char>(quads[at])));
   }
 
+  [[noreturn]] void fail_longer() {
+    fail(0, fmt::format("{} values, as the shape says", tensor_.count()),
+         "more");
+  }
+
   void keep(std::span<const std::byte> elements) {
     bytes_ += elements.size();
-    if (count() > tensor_.count())
-      fail(0, fmt::format("{} values, as the shape says", tensor_.count()),
-           "more");
+    if (count() > tensor_.count()) fail_longer();
     store_.append(elements);
   }
 

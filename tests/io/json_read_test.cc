@@ -222,6 +222,22 @@ TEST_CASE("where blocks end makes no difference") {
     }
 }
 
+TEST_CASE("what is wrong first in base64 is said, in whatever pieces") {
+  for (const auto& [data, message] :
+       {std::pair("AQAC!AAMAB", "byte 0x21"), std::pair("AQACAAMAB", "more"),
+        std::pair("AQAC", "4 values"), std::pair("AQ==AAAA", "behind its"),
+        std::pair("AQA", "a part of one"), std::pair("AB==", "does not fit")})
+    for (const std::size_t piece : {1U, 2U, 3U, 7U, 1000U}) {
+      const std::string text =
+          document(R"("b": {"dtype": "u8", "shape": [4], "encoding": "base64",
+          "data": ")" + std::string(data) + R"("})");
+      TextStream stream = in_pieces(text, piece, 4096);
+      TensorStore store(1 << 10);
+      CHECK_THROWS_WITH(read_document(stream, store),
+                        Catch::Contains(message));
+    }
+}
+
 // Without where in the text it is.
 std::string reason(const std::string& text) {
   std::string message = refusal(text);
