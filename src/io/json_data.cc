@@ -85,16 +85,19 @@ class ElementReader {
     const std::size_t room = (text.size() / 2 + 1) * size_;
     if (buffer_.size() < room) buffer_.resize(room);
     scan.write_to(buffer_);
+    const auto elements = [&] {
+      const auto read = static_cast<std::size_t>(scan.elements() - before);
+      return std::span(buffer_).first(read * size_);
+    };
     std::size_t used = 0;
     try {
       used = scan.feed(text, final);
     } catch (const Error& error) {
+      put_payloads(elements());  // what is wrong with them comes first
       fail(scan.fault(text), error);
     }
-    const auto read = static_cast<std::size_t>(scan.elements() - before);
-    const std::span elements = std::span(buffer_).first(read * size_);
-    put_payloads(elements);
-    keep(elements);
+    put_payloads(elements());
+    keep(elements());
     return used;
   }
 
@@ -109,7 +112,9 @@ class ElementReader {
       std::uint64_t bits = 0;
       std::memcpy(&bits, &elements[at], size_);
       if (!is_nan(bits, tensor_.dtype()))
-        fail(0, fmt::format("NaN at element {}", payload.element), "a number");
+        throw Error({.text = fmt::format(
+                         "expected NaN at element {}, found a number",
+                         payload.element)});
       std::memcpy(&elements[at], payload.bits.data(), size_);
     }
   }

@@ -7,7 +7,8 @@
 namespace kvtape {
 namespace {
 
-constexpr std::int64_t kMostTaken = std::int64_t{256} << 20;  // bytes
+// The lexer keeps blanks too, a byte for each.
+constexpr std::int64_t kMostTaken = std::int64_t{128} << 20;  // bytes
 constexpr std::size_t kLongestString = std::size_t{1} << 20;  // bytes
 constexpr std::size_t kLongestWord = 1024;  // of a number, say; bytes
 
@@ -32,7 +33,7 @@ void JsonText::check(char next) {
                                         : "a word of at most 1024 bytes",
                  .found = "a longer one"});
   if (++taken_ > kMostTaken)
-    throw Error({.expected = "at most 256 MiB besides the tensors' data",
+    throw Error({.expected = "at most 128 MiB besides the tensors' data",
                  .found = "more"});
 }
 
