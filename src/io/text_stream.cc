@@ -21,12 +21,15 @@ TextPlace moved(TextPlace place, std::string_view over) {
 
 TextStream::TextStream(ReadBytes read, std::optional<std::int64_t> size,
                        std::size_t block_bytes)
-    : read_(std::move(read)), size_(size), buffer_(block_bytes) {}
+    : read_(std::move(read)),
+      size_(size),
+      block_bytes_(block_bytes),
+      buffer_(std::make_unique_for_overwrite<char[]>(block_bytes)) {}
 
 void TextStream::drop_skipped() {
   if (begin_ == 0) return;
-  start_ = moved(start_, {buffer_.data(), begin_});
-  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  start_ = moved(start_, {buffer_.get(), begin_});
+  std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
   dropped_ += static_cast<std::int64_t>(begin_);
   end_ -= begin_;
   begin_ = 0;
@@ -35,8 +38,8 @@ void TextStream::drop_skipped() {
 bool TextStream::more() {
   if (ended_) return false;
   drop_skipped();
-  if (end_ == buffer_.size()) return false;
-  const std::size_t got = read_(std::span(buffer_).subspan(end_));
+  if (end_ == block_bytes_) return false;
+  const std::size_t got = read_({buffer_.get() + end_, block_bytes_ - end_});
   end_ += got;
   ended_ = got == 0;
   return !ended_;
@@ -58,7 +61,7 @@ std::optional<std::int64_t> TextStream::left() const {
 }
 
 TextPlace TextStream::place(std::size_t after) const {
-  return moved(start_, {buffer_.data(), begin_ + after});
+  return moved(start_, {buffer_.get(), begin_ + after});
 }
 
 }  // namespace kvtape

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace kvtape {
 
@@ -31,14 +31,14 @@ class TextStream {
 
   /// What has been read and not been skipped.
   std::string_view ahead() const {
-    return {buffer_.data() + begin_, end_ - begin_};
+    return {buffer_.get() + begin_, end_ - begin_};
   }
 
   /// Reads on behind what is ahead; false at the end of the text, and where a
   /// whole block is ahead already.
   bool more();
 
-  std::size_t block_bytes() const { return buffer_.size(); }
+  std::size_t block_bytes() const { return block_bytes_; }
 
   /// Is nothing left? Reads on to know.
   bool at_end() { return begin_ == end_ && !more(); }
@@ -63,7 +63,9 @@ class TextStream {
 
   ReadBytes read_;
   std::optional<std::int64_t> size_;
-  std::vector<char> buffer_;
+  std::size_t block_bytes_;
+  // Not filled: a short text touches little of it.
+  std::unique_ptr<char[]> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   bool ended_ = false;
