@@ -91,10 +91,10 @@ void AtomicFile::check_target(bool force) {
     return;
   }
   if (!S_ISREG(status.st_mode))
-    throw Error({.file = path_,
-                 .text = fmt::format("is {}, not a file",
-                                     kind_of(status.st_mode)),
-                 .hint = "name a file"});
+    throw Error(
+        {.file = path_,
+         .text = fmt::format("is {}, not a file", kind_of(status.st_mode)),
+         .hint = "name a file"});
   if (!force)
     throw Error(
         {.file = path_, .text = "exists", .hint = "--force replaces it"});

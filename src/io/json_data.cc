@@ -112,9 +112,9 @@ class ElementReader {
       std::uint64_t bits = 0;
       std::memcpy(&bits, &elements[at], size_);
       if (!is_nan(bits, tensor_.dtype()))
-        throw Error({.text = fmt::format(
-                         "expected NaN at element {}, found a number",
-                         payload.element)});
+        throw Error(
+            {.text = fmt::format("expected NaN at element {}, found a number",
+                                 payload.element)});
       std::memcpy(&elements[at], payload.bits.data(), size_);
     }
   }

@@ -51,9 +51,8 @@ class TapeReader {
   }
 
   void require(Node* node, const char* name) {
-    const bool absent =
-        node == nullptr ||
-        std::holds_alternative<NoValue>(node->attribute(name));
+    const bool absent = node == nullptr ||
+                        std::holds_alternative<NoValue>(node->attribute(name));
     if (absent)
       tape_.findings.push_back({.rule = "E01",
                                 .object = "/metadata",

@@ -44,12 +44,18 @@ void check_dataset(std::span<const std::byte> data) {
 
 void read(unsigned kind, std::span<const std::byte> data) {
   switch (kind % 6) {
-    case 0: return check_message(data, get_hello);
-    case 1: return check_message(data, get_error);
-    case 2: return check_message(data, get_attribute);
-    case 3: return check_message(data, get_object);
-    case 4: return check_message(data, get_chunk_place);
-    default: return check_dataset(data);
+    case 0:
+      return check_message(data, get_hello);
+    case 1:
+      return check_message(data, get_error);
+    case 2:
+      return check_message(data, get_attribute);
+    case 3:
+      return check_message(data, get_object);
+    case 4:
+      return check_message(data, get_chunk_place);
+    default:
+      return check_dataset(data);
   }
 }
 

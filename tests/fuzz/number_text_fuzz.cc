@@ -50,7 +50,8 @@ void check(bool holds) {
 }
 
 void check_read(DType dtype, std::string_view text, const Reading& reading) {
-  check(nlohmann::json::accept("[" + std::string(text.substr(0, reading.used))));
+  check(
+      nlohmann::json::accept("[" + std::string(text.substr(0, reading.used))));
   std::string written;
   append_numbers(dtype, reading.elements, written);
   const Reading again = read(dtype, written + "]", written.size() + 1);

@@ -230,11 +230,11 @@ TEST_CASE("what is wrong first in base64 is said, in whatever pieces") {
     for (const std::size_t piece : {1U, 2U, 3U, 7U, 1000U}) {
       const std::string text =
           document(R"("b": {"dtype": "u8", "shape": [4], "encoding": "base64",
-          "data": ")" + std::string(data) + R"("})");
+          "data": ")" +
+                   std::string(data) + R"("})");
       TextStream stream = in_pieces(text, piece, 4096);
       TensorStore store(1 << 10);
-      CHECK_THROWS_WITH(read_document(stream, store),
-                        Catch::Contains(message));
+      CHECK_THROWS_WITH(read_document(stream, store), Catch::Contains(message));
     }
 }
 

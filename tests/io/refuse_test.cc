@@ -232,8 +232,7 @@ TEST_CASE("what may not be written over") {
   const std::string old = folder.file("old.h5", "precious");
   CHECK(write_refusal(old) == "exists");
   CHECK(content(old) == "precious");
-  CHECK(write_refusal(folder.path) ==
-        "is a directory, not a file");
+  CHECK(write_refusal(folder.path) == "is a directory, not a file");
   CHECK(write_refusal("/dev/full", {.force = true}) ==
         "is a device, not a file");
   CHECK(write_refusal(folder.path / "no/where.h5") ==
