@@ -158,17 +158,26 @@ def kills(bench, command, old, times, seed):
     return bad, times
 
 
-def readers():
-    """The reader's processes that live now."""
+def readers(folder):
+    """The reader's processes that live now and were started in a folder."""
     found = set()
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            number, name, state = entry.read_text().split()[:3]
+            name, state = entry.joinpath("stat").read_text().split()[1:3]
+            where = os.readlink(entry / "cwd")
         except OSError:
-            continue  # it has just ended
-        if name == "(kvtape-hdf5)" and state != "Z":
-            found.add(number)
+            continue  # it has just ended, or is somebody else's
+        if name == "(kvtape-hdf5)" and state != "Z" and where == folder:
+            found.add(entry.name)
     return found
+
+
+def readers_left(folder, seconds=10):
+    """Those that still live after a while."""
+    end = time.monotonic() + seconds
+    while readers(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    return readers(folder)
 
 
 def main():
@@ -186,7 +195,6 @@ def main():
         subprocess.run([program, "convert", "-q", f"{folder}/in.h5",
                         f"{folder}/in.json"], check=True)
         bench = Bench(program, shim, folder)
-        strange = readers()
         jobs = [pool.submit(series, bench, command, old, fault, options.full)
                 for command in COMMANDS for fault in FAULTS
                 for old in ((False, True) if options.full else (True,))]
@@ -197,8 +205,7 @@ def main():
             some, count = job.result()
             bad += some
             tried += count
-        time.sleep(1)
-        left = readers() - strange
+        left = readers_left(os.path.realpath(folder))
     if left:
         bad.append(f"readers left: {sorted(left)}")
     print("\n".join(bad[:100]))
