@@ -18,9 +18,9 @@ namespace {
 
 using Bytes = TensorPass::Bytes;
 
-// Bytes that one thread spells at a time: whole elements of every dtype, and
-// whole quads of base64.
-constexpr std::size_t kPiece = std::size_t{3} << 18;
+// Bytes that one thread spells at a time: whole elements of every dtype, whole
+// quads of base64, and several in what stream() gives at once.
+constexpr std::size_t kPiece = std::size_t{3} << 15;
 // More of them would be a tensor of NaN with payloads.
 constexpr std::size_t kMostPayloads = 65536;
 
@@ -34,17 +34,18 @@ class Speller {
       : spell_(std::move(spell)),
         between_(between),
         writer_(writer),
-        pool_(pool),
-        texts_(static_cast<std::size_t>(pool.size())) {}
+        pool_(pool) {}
 
   void add(Bytes bytes) {
     if (!rest_.empty()) bytes = filled_up(bytes);
-    while (bytes.size() >= kPiece) bytes = spell_round(bytes);
+    const std::size_t whole = bytes.size() / kPiece * kPiece;
+    spell(bytes.first(whole));
+    bytes = bytes.subspan(whole);
     rest_.insert(rest_.end(), bytes.begin(), bytes.end());
   }
 
   void finish() {
-    if (!rest_.empty()) spell_round(rest_);
+    spell(rest_);
     rest_.clear();
   }
 
@@ -58,32 +59,31 @@ class Speller {
     return bytes.subspan(count);
   }
 
-  // A piece for each thread, the last one maybe short; returns what is left.
-  Bytes spell_round(Bytes bytes) {
-    const std::size_t whole = std::max<std::size_t>(bytes.size() / kPiece, 1);
-    const std::size_t pieces = std::min(whole, texts_.size());
-    pool_.run(static_cast<std::int64_t>(pieces),
-              [&](std::int64_t task, int /*worker*/) {
-                const auto i = static_cast<std::size_t>(task);
-                const Bytes piece = bytes.subspan(
-                    i * kPiece, std::min(kPiece, bytes.size() - i * kPiece));
-                texts_[i].clear();
-                spell_(piece, texts_[i]);
-              });
+  // In pieces, of which the last may be short.
+  void spell(Bytes bytes) {
+    const std::size_t pieces = (bytes.size() + kPiece - 1) / kPiece;
+    if (texts_.size() < pieces) texts_.resize(pieces);
+    pool_.run(static_cast<std::int64_t>(pieces), [&](std::int64_t task,
+                                                     int /*worker*/) {
+      const auto i = static_cast<std::size_t>(task);
+      const std::size_t first = i * kPiece;
+      texts_[i].clear();
+      spell_(bytes.subspan(first, std::min(kPiece, bytes.size() - first)),
+             texts_[i]);
+    });
     for (std::size_t i = 0; i < pieces; ++i) {
       if (begun_) writer_.text() += between_;
       begun_ = true;
       writer_.pass_on(texts_[i]);
     }
-    return bytes.subspan(std::min(pieces * kPiece, bytes.size()));
   }
 
   Spell spell_;
   std::string_view between_;
   JsonWriter& writer_;
   ThreadPool& pool_;
-  std::vector<std::string> texts_;
-  std::vector<std::byte> rest_;
+  std::vector<std::string> texts_;  // of pieces that are spelled at once
+  std::vector<std::byte> rest_;     // of the bytes, less than a piece
   bool begun_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string_view>
 
+#include "io/float_text.h"
 #include "kernels/elements.h"
 
 namespace kvtape {
@@ -19,7 +20,7 @@ namespace {
 
 using kernels::load;
 
-constexpr std::size_t kMostText = 32;  // of one element, and a comma
+constexpr std::size_t kMostText = kFloatTextRoom;  // and a comma
 // From this many 16-bit elements on, all their texts are worth a table.
 constexpr std::size_t kTableElements = 32768;
 
@@ -28,10 +29,15 @@ char* put(char* to, std::string_view text) {
   return to + text.size();
 }
 
+char* put_finite(char* to, double value) {
+  return std::to_chars(to, to + kMostText, value).ptr;
+}
+char* put_finite(char* to, float value) { return put_float_text(to, value); }
+
 template <typename T>
 char* put_float(char* to, T value) {
   if (value == 0) return put(to, std::signbit(value) ? "-0.0" : "0");
-  if (std::isfinite(value)) return std::to_chars(to, to + kMostText, value).ptr;
+  if (std::isfinite(value)) return put_finite(to, value);
   if (std::isnan(value)) return put(to, "\"NaN\"");
   return put(to, value < 0 ? "\"-Infinity\"" : "\"Infinity\"");
 }
@@ -130,20 +136,19 @@ class HalfTexts {
 template <typename T, bool kComma, typename Put>
 void append_each(std::span<const std::byte> elements, std::string& out,
                  Put put) {
-  constexpr std::size_t kAtOnce = 4096;
+  constexpr std::size_t kAtOnce = 512;  // stay in L1
+  std::array<char, kAtOnce * kMostText> texts;
   const std::size_t count = elements.size() / sizeof(T);
-  std::size_t size = out.size();
   for (std::size_t first = 0; first < count; first += kAtOnce) {
     const std::size_t last = std::min(first + kAtOnce, count);
-    out.resize(size + (last - first) * kMostText);
-    char* to = out.data() + size;
+    char* to = texts.data();
     for (std::size_t i = first; i < last; ++i) {
       to = put(to, load<T>(elements.data() + i * sizeof(T)));
       if constexpr (kComma) *to++ = ',';
     }
-    size = static_cast<std::size_t>(to - out.data());
+    out.append(texts.data(), to);
   }
-  out.resize(count == 0 ? size : size - 1);
+  if (count > 0) out.pop_back();
 }
 
 template <typename Half>
