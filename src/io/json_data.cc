@@ -13,6 +13,10 @@
 namespace kvtape {
 namespace {
 
+// Text whose elements are read at once: they stay in the cache until they are
+// kept. More than a number can have.
+constexpr std::size_t kAtOnce = std::size_t{128} << 10;
+
 class ElementReader {
  public:
   ElementReader(TextStream& text, const JsonTensor& tensor, TensorStore& store)
@@ -80,7 +84,8 @@ class ElementReader {
   }
 
   std::size_t feed(NumberScan& scan, bool final) {
-    const std::string_view text = text_.ahead();
+    const std::string_view text = text_.ahead().substr(0, kAtOnce);
+    final = final && text.size() == text_.ahead().size();
     const std::int64_t before = scan.elements();
     const std::size_t room = (text.size() / 2 + 1) * size_;
     if (buffer_.size() < room) buffer_.resize(room);

@@ -306,18 +306,26 @@ void NumberScan::read_number(const Token& token, std::byte* to) const {
     refuse(fmt::format("a value of {}", name(dtype_)), text, reason(outcome));
 }
 
+// Most numbers, with their commas.
+const char* NumberScan::read_short(const char* at, const char* end) {
+  if (!is_float(dtype_)) return at;
+  const auto [stop, count] =
+      read_short_decimals({at, end}, dtype_, place(), count_ - next_);
+  next_ += count;
+  return stop;
+}
+
+std::byte* NumberScan::place() const {
+  return out_.data() + (next_ - first_) * bytes_per_element(dtype_);
+}
+
 const char* NumberScan::read_value(const char* at, const char* end) {
   if (next_ == count_)
     throw Error(
         {.field = "data",
          .expected = fmt::format("{} values, as the shape says", count_),
          .found = "more"});
-  std::byte* to = out_.data() + (next_ - first_) * bytes_per_element(dtype_);
-  if (is_float(dtype_))
-    if (const char* stop = read_short_decimal(at, end, dtype_, to)) {
-      ++next_;
-      return stop;
-    }
+  std::byte* const to = place();
   Token token;
   if (dtype_ != DType::kBool && scan_number(at, end, token) &&
       (token.end == end || ends_value(*token.end))) {
@@ -363,6 +371,11 @@ std::size_t NumberScan::feed(std::string_view text, bool final) {
     }
     if (state_ == State::kFirst && *at == ']') {
       state_ = State::kComma;
+      continue;
+    }
+    if (const char* stop = read_short(at, end); stop != at) {
+      at = stop;
+      state_ = State::kValue;
       continue;
     }
     // Near the end of what is there, a value may go on in the next piece.

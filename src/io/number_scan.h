@@ -49,7 +49,9 @@ class NumberScan {
   enum class State : std::uint8_t { kFirst, kValue, kComma, kDone };
 
   void read_number(const Token& token, std::byte* to) const;
+  const char* read_short(const char* at, const char* end);
   const char* read_value(const char* at, const char* end);
+  std::byte* place() const;  // of the next element
   [[noreturn]] void refuse(std::string expected, std::string_view found,
                            std::string_view why = {}) const;
   void check_count() const;

@@ -21,39 +21,50 @@ constexpr std::array<double, kMostPower + 1> kPowers{
     1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
+constexpr std::array<std::uint64_t, 9> kTens{
+    1, 10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000, 100'000'000};
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-bool ends_value(char c) {
-  return c == ',' || c == ']' || c == ' ' || c == '\n' || c == '\t' ||
-         c == '\r';
-}
-
-// Whether eight characters are digits: upper halves 3, and lower ones below 10.
-bool are_digits(std::uint64_t eight) {
-  constexpr std::uint64_t kUpper = 0xf0f0f0f0f0f0f0f0;
-  return ((eight & kUpper) | ((eight + 0x0606060606060606) & kUpper) >> 4) ==
-         0x3333333333333333;
+bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
 // The number of eight digits, the first in the lowest byte: pairs, then fours,
 // then all of them.
 std::uint64_t number_of(std::uint64_t eight) {
-  eight -= 0x3030303030303030;
   const std::uint64_t pairs = (eight * 10 + (eight >> 8)) & 0x00ff00ff00ff00ff;
   const std::uint64_t fours =
       (pairs * 100 + (pairs >> 16)) & 0x0000ffff0000ffff;
   return (fours * 10000 + (fours >> 32)) & 0xffffffff;
 }
 
-// Adds digits to the significand; requires kShortRoom characters.
-const char* take_digits(const char* at, std::uint64_t& significand) {
-  const char* const most = at + kMostDigits + 1;
-  if (const auto eight =
-          load<std::uint64_t>(reinterpret_cast<const std::byte*>(at));
-      are_digits(eight)) {
-    significand = significand * 100000000 + number_of(eight);
-    at += 8;
+// Adds up to eight digits to the significand; returns how many. What comes
+// next waits for that unless it is guessed: eight by a branch.
+[[gnu::always_inline]] inline int take_eight(const char* at,
+                                             std::uint64_t& significand) {
+  const auto eight =
+      load<std::uint64_t>(reinterpret_cast<const std::byte*>(at)) ^
+      0x3030303030303030;
+  // Digits have an upper half of 0 here, also with 6 added.
+  const std::uint64_t others =
+      ((eight + 0x0606060606060606) | eight) & 0xf0f0f0f0f0f0f0f0;
+  if (others == 0) {
+    significand = significand * kTens[8] + number_of(eight);
+    return 8;
   }
+  const int count = std::countr_zero(others) / 8;
+  significand = significand * kTens[static_cast<std::size_t>(count)] +
+                number_of(eight << 8 * (7 - count) << 8);
+  return count;
+}
+
+// Adds digits to the significand; requires kShortRoom characters.
+[[gnu::always_inline]] inline const char* take_digits(
+    const char* at, std::uint64_t& significand) {
+  const char* const most = at + kMostDigits + 1;
+  const int first = take_eight(at, significand);
+  at += first;
+  if (first < 8) return at;
   for (; at != most && is_digit(*at); ++at)
     significand = significand * 10 + static_cast<std::uint64_t>(*at - '0');
   return at;
@@ -66,32 +77,44 @@ struct Decimal {
   bool negative = false;
 };
 
+// The digits before the point: most often there is one.
+const char* take_whole(const char* at, std::uint64_t& significand) {
+  if (is_digit(at[1])) return take_digits(at, significand);
+  if (!is_digit(*at)) return at;
+  significand = static_cast<std::uint64_t>(*at - '0');
+  return at + 1;
+}
+
+// What follows an e; null where that is no exponent.
+const char* take_exponent(const char* at, int& exponent) {
+  const bool minus = *at == '-';
+  if (minus || *at == '+') ++at;
+  if (!is_digit(*at)) return nullptr;
+  int size = *at++ - '0';
+  if (is_digit(*at)) size = size * 10 + (*at++ - '0');
+  exponent += minus ? -size : size;
+  return at;
+}
+
 // False where it is none, or one of many digits.
-bool scan(const char* at, Decimal& decimal) {
+[[gnu::always_inline]] inline bool scan(const char* at, Decimal& decimal) {
   decimal.negative = *at == '-';
-  if (decimal.negative) ++at;
-  const char* whole = at;
-  at = take_digits(at, decimal.significand);
+  at += decimal.negative;
+  const char* const whole = at;
+  at = take_whole(at, decimal.significand);
   std::ptrdiff_t digits = at - whole;
   if (digits == 0 || digits > kMostDigits || (*whole == '0' && digits > 1))
     return false;
   if (*at == '.') {
-    const char* fraction = ++at;
+    const char* const fraction = ++at;
     at = take_digits(at, decimal.significand);
     digits += at - fraction;
     if (at == fraction || digits > kMostDigits) return false;
     decimal.exponent = -static_cast<int>(at - fraction);
   }
-  if (*at == 'e' || *at == 'E') {
-    const bool minus = *++at == '-';
-    if (minus || *at == '+') ++at;
-    if (!is_digit(*at)) return false;
-    int exponent = *at++ - '0';
-    if (is_digit(*at)) exponent = exponent * 10 + (*at++ - '0');
-    decimal.exponent += minus ? -exponent : exponent;
-  }
+  if (*at == 'e' || *at == 'E') at = take_exponent(at + 1, decimal.exponent);
   decimal.end = at;
-  return ends_value(*at);
+  return at != nullptr;
 }
 
 // One rounding: of the product or quotient of two numbers that f64 holds
@@ -103,7 +126,9 @@ bool number_of(const Decimal& decimal, double& number) {
   const auto significand = static_cast<double>(decimal.significand);
   number = power < 0 ? significand / kPowers[static_cast<std::size_t>(-power)]
                      : significand * kPowers[static_cast<std::size_t>(power)];
-  if (decimal.negative) number = -number;
+  // Not a branch: half of all numbers are negative.
+  number = std::bit_cast<double>(std::bit_cast<std::uint64_t>(number) |
+                                 std::uint64_t{decimal.negative} << 63);
   return true;
 }
 
@@ -131,7 +156,7 @@ bool put_16(double number, Narrow narrow, Widen widen, std::byte* to) {
 }
 
 // Text of more digits has to be an element exactly; that is not seen here.
-std::uint64_t most_significand(DType dtype) {
+constexpr std::uint64_t most_significand(DType dtype) {
   switch (dtype) {
     case DType::kF64:
       return kExact;
@@ -144,30 +169,52 @@ std::uint64_t most_significand(DType dtype) {
   }
 }
 
+template <DType kDType>
+bool put_number(double number, std::byte* to) {
+  if constexpr (kDType == DType::kF64) {
+    store(to, number);
+    return true;
+  } else if constexpr (kDType == DType::kF32) {
+    return put_f32(number, to);
+  } else if constexpr (kDType == DType::kF16) {
+    return put_16(number, kernels::to_f16, kernels::from_f16, to);
+  } else {
+    return put_16(number, kernels::to_bf16, kernels::from_bf16, to);
+  }
+}
+
+template <DType kDType>
+ShortDecimals read_all(std::string_view text, std::byte* to,
+                       std::int64_t most) {
+  const char* const end = text.data() + text.size();
+  ShortDecimals done{.end = text.data()};
+  for (; done.count < most && end - done.end >= kShortRoom; ++done.count) {
+    Decimal decimal;
+    double number = 0;
+    if (!scan(done.end, decimal) || *decimal.end != ',' ||
+        decimal.significand > most_significand(kDType) ||
+        !number_of(decimal, number) || !put_number<kDType>(number, to))
+      break;
+    to += bytes_per_element(kDType);
+    done.end = decimal.end + 1;
+    while (done.end != end && is_space(*done.end)) ++done.end;
+  }
+  return done;
+}
+
 }  // namespace
 
-const char* read_short_decimal(const char* at, const char* end, DType dtype,
-                               std::byte* to) {
-  Decimal decimal;
-  double number = 0;
-  if (end - at < kShortRoom || !scan(at, decimal) ||
-      decimal.significand > most_significand(dtype) ||
-      !number_of(decimal, number))
-    return nullptr;
+ShortDecimals read_short_decimals(std::string_view text, DType dtype,
+                                  std::byte* to, std::int64_t most) {
   switch (dtype) {
     case DType::kF64:
-      store(to, number);
-      return decimal.end;
+      return read_all<DType::kF64>(text, to, most);
     case DType::kF32:
-      return put_f32(number, to) ? decimal.end : nullptr;
+      return read_all<DType::kF32>(text, to, most);
     case DType::kF16:
-      return put_16(number, kernels::to_f16, kernels::from_f16, to)
-                 ? decimal.end
-                 : nullptr;
+      return read_all<DType::kF16>(text, to, most);
     default:
-      return put_16(number, kernels::to_bf16, kernels::from_bf16, to)
-                 ? decimal.end
-                 : nullptr;
+      return read_all<DType::kBF16>(text, to, most);
   }
 }
 

@@ -2,19 +2,26 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string_view>
 
 #include "kvtape/dtype.h"
 
 namespace kvtape {
 
-/// Reads a JSON number that begins at `at` and is followed by a comma, a
-/// bracket or a blank as a float of the dtype, rounded once to nearest, and
-/// returns its end. Returns null, and has written nothing of use, where that
-/// takes more than two exact factors: many digits, a large exponent, a number
-/// that overflows, becomes 0 or lies halfway; where it is no such number; and
-/// where less than kShortRoom characters are there.
-const char* read_short_decimal(const char* at, const char* end, DType dtype,
-                               std::byte* to);
+/// Where reading stopped, behind how many numbers.
+struct ShortDecimals {
+  const char* end = nullptr;
+  std::int64_t count = 0;
+};
+
+/// Reads JSON numbers, `most` at most, as floats of the dtype, each rounded
+/// once to nearest, and the comma and blanks behind each. Stops before a number
+/// that takes more than two exact factors: many digits, a large exponent, one
+/// that overflows, becomes 0 or lies halfway; before what is no such number, or
+/// has no comma behind it; and where less than kShortRoom characters are left.
+ShortDecimals read_short_decimals(std::string_view text, DType dtype,
+                                  std::byte* to, std::int64_t most);
 
 inline constexpr std::ptrdiff_t kShortRoom = 64;
 

@@ -13,6 +13,8 @@
 namespace kvtape {
 namespace {
 
+constexpr std::size_t kFew = std::size_t{1} << 20;  // bytes
+
 [[noreturn]] void fail(const std::string& text) {
   throw Error({.text = text + ": " + std::generic_category().message(errno),
                .hint = "large tensors are kept in a temporary file; name a "
@@ -40,6 +42,9 @@ void TensorStore::write(std::span<const std::byte> bytes) {
 void TensorStore::append(std::span<const std::byte> bytes) {
   size_ += std::ssize(bytes);
   if (descriptor_ >= 0) return write(bytes);
+  // Where there are more than a few, growing would copy them again and again;
+  // room that is not used is no memory.
+  if (memory_.size() > kFew) memory_.reserve(most_in_memory_ + kFew);
   memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   if (memory_.size() <= most_in_memory_) return;
   descriptor_ = open_unnamed_file("a large tensor");

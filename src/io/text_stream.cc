@@ -7,13 +7,15 @@ namespace kvtape {
 namespace {
 
 TextPlace moved(TextPlace place, std::string_view over) {
-  const std::size_t last = over.rfind('\n');
-  if (last == over.npos) {
+  // Lines may be as long as a tensor; memrchr() passes over them fast.
+  const auto* last =
+      static_cast<const char*>(memrchr(over.data(), '\n', over.size()));
+  if (last == nullptr) {
     place.column += std::ssize(over);
     return place;
   }
   place.line += std::count(over.begin(), over.end(), '\n');
-  place.column = std::ssize(over) - static_cast<std::ptrdiff_t>(last);
+  place.column = over.data() + over.size() - last;
   return place;
 }
 

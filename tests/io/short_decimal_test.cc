@@ -16,7 +16,7 @@ namespace {
 using namespace kvtape;
 
 std::string padded(const std::string& text) {
-  return text + "," + std::string(static_cast<std::size_t>(kShortRoom), ' ');
+  return text + "," + std::string(static_cast<std::size_t>(kShortRoom), '0');
 }
 
 template <typename T>
@@ -30,11 +30,10 @@ T exact(const std::string& text) {
 bool check(const std::string& text, DType dtype) {
   const std::string there = padded(text);
   std::array<std::byte, 8> found{};
-  const char* stop = read_short_decimal(
-      there.data(), there.data() + there.size(), dtype, found.data());
-  if (stop == nullptr) return false;
+  const auto [stop, count] = read_short_decimals(there, dtype, found.data(), 1);
   INFO(text << " as " << name(dtype));
-  REQUIRE(stop == there.data() + text.size());
+  REQUIRE(stop == there.data() + (count == 0 ? 0 : text.size() + 1));
+  if (count == 0) return false;
   std::array<std::byte, 8> expected{};
   switch (dtype) {
     case DType::kF64:
@@ -130,8 +129,20 @@ TEST_CASE("what is no JSON number is left to others") {
         "1234567890123456789", "0.1234567890123456789", "1e100", "\"NaN\"",
         "--1", "1e5.0", "00", "-01.5"})
     CHECK(!check(text, DType::kF64));
-  std::array<std::byte, 8> found{};
-  const std::string close = "1,";
-  CHECK(read_short_decimal(close.data(), close.data() + close.size(),
-                           DType::kF64, found.data()) == nullptr);
+}
+
+TEST_CASE("several decimals with commas and blanks") {
+  const std::string list = padded("1,-2.5, 3e2,\n\t0.001 ,4]");
+  std::array<double, 5> found{};
+  auto* const bytes = reinterpret_cast<std::byte*>(found.data());
+  const auto read = [&](std::string_view text, std::int64_t most) {
+    return read_short_decimals(text, DType::kF64, bytes, most);
+  };
+  // A blank before a comma is left to others, as is what no comma ends.
+  CHECK(read(list, 5).count == 3);
+  CHECK(*read(list, 5).end == '0');
+  CHECK(found == std::array{1.0, -2.5, 300.0, 0.0, 0.0});
+  CHECK(read(list, 2).count == 2);
+  CHECK(read(list.substr(0, 63), 5).count == 0);
+  CHECK(read(list.substr(0, 65), 5).count == 1);
 }
