@@ -170,6 +170,8 @@ constinit const Kernels kAvx2 = {
     .narrow_f32 = avx2_narrow_f32,
     .narrow_f64 = scalar_narrow_f64,
     .scan = avx2_scan,
+    .encode_base64 = avx2_encode_base64,
+    .decode_base64 = avx2_decode_base64,
 };
 
 }  // namespace kvtape::kernels

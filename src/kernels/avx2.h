@@ -150,6 +150,9 @@ void avx2_narrow_f32(const float* data, std::int64_t count, Element element,
                      std::byte* out);
 Scan avx2_scan(const std::byte* data, Element element, std::int64_t count);
 
+void avx2_encode_base64(const std::byte* bytes, std::size_t quads, char* out);
+bool avx2_decode_base64(const char* text, std::size_t quads, std::byte* out);
+
 // Attention's steps, as in Kernels.
 void avx2_scores(const Rows& key, Slots slots, std::int64_t dim,
                  const float* query, std::int64_t rows, float* scores,

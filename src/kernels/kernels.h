@@ -156,6 +156,13 @@ struct Kernels {
                      std::byte* out);
 
   Scan (*scan)(const std::byte* data, Element element, std::int64_t count);
+
+  /// Three bytes as four characters of base64, `quads` times.
+  void (*encode_base64)(const std::byte* bytes, std::size_t quads, char* out);
+
+  /// Four characters as three bytes; false, and nothing of use in `out`, where
+  /// one is not of the alphabet.
+  bool (*decode_base64)(const char* text, std::size_t quads, std::byte* out);
 };
 
 /// The kernels in use: KVTAPE_KERNEL=scalar|avx2 if set, else the best that

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/base64.h"
 #include "kernels/dispatch.h"
 #include "kernels/elements.h"
 #include "kernels/polynomials.h"
@@ -188,6 +189,8 @@ constinit const Kernels kScalar = {
     .narrow_f32 = scalar_narrow_f32,
     .narrow_f64 = scalar_narrow_f64,
     .scan = scalar_scan,
+    .encode_base64 = scalar_encode_base64,
+    .decode_base64 = scalar_decode_base64,
 };
 
 }  // namespace kvtape::kernels
