@@ -39,11 +39,6 @@ Inputs& inputs() {
   return inputs;
 }
 
-[[noreturn]] void refuse_changed(const std::string& path) {
-  refuse(path, "changed while being read",
-         "wait until its writer has closed it, or copy it first");
-}
-
 std::string kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISFIFO(mode)) return "a FIFO";
@@ -52,6 +47,11 @@ std::string kind_of(mode_t mode) {
 }
 
 }  // namespace
+
+void refuse_changed(const std::string& path) {
+  refuse(path, "changed while being read",
+         "wait until its writer has closed it, or copy it first");
+}
 
 InputFile::InputFile(std::string path, int descriptor)
     : path_(std::move(path)), descriptor_(descriptor) {

@@ -74,6 +74,9 @@ class InputFile {
   timespec written_{};  // last, when it was opened
 };
 
+/// Throws the Error of a file that is not what it was when it was opened.
+[[noreturn]] void refuse_changed(const std::string& path);
+
 /// Throws Error where a file has changed between its opening and its closing,
 /// or now: what was read of it may be neither the old nor the new one. What
 /// changes later does not matter: to be called when a result is to be kept.

@@ -19,7 +19,7 @@ constexpr std::size_t kAtOnce = std::size_t{128} << 10;
 
 class ElementReader {
  public:
-  ElementReader(TextStream& text, const JsonTensor& tensor, TensorStore& store)
+  ElementReader(TextStream& text, const JsonTensor& tensor, TensorStore* store)
       : text_(text),
         tensor_(tensor),
         store_(store),
@@ -130,7 +130,7 @@ class ElementReader {
   // and to the last that the tensor has elements for. What is wrong first in
   // the text is so in whatever pieces it comes.
   std::string_view next_quads() {
-    const std::string_view ahead = text_.ahead();
+    const std::string_view ahead = text_.ahead().substr(0, kAtOnce);
     std::string_view text = ahead.substr(0, ahead.find('"'));
     if (text.size() < 4) {
       if (!text.empty() && text.size() < ahead.size())
@@ -184,12 +184,12 @@ class ElementReader {
   void keep(std::span<const std::byte> elements) {
     bytes_ += elements.size();
     if (count() > tensor_.count()) fail_longer();
-    store_.append(elements);
+    if (store_ != nullptr) store_->append(elements);
   }
 
   TextStream& text_;
   const JsonTensor& tensor_;
-  TensorStore& store_;
+  TensorStore* store_;
   std::size_t size_;               // of an element
   std::size_t bytes_ = 0;          // kept
   std::vector<std::byte> buffer_;  // of what is not yet kept
@@ -200,7 +200,7 @@ class ElementReader {
 }  // namespace
 
 void read_elements(TextStream& text, const JsonTensor& tensor,
-                   TensorStore& store) {
+                   TensorStore* store) {
   ElementReader reader(text, tensor, store);
   if (tensor.encoding() == JsonEncoding::kBase64)
     reader.read_base64();

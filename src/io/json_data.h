@@ -7,10 +7,11 @@
 
 namespace kvtape {
 
-/// Reads the elements that stand next in the text, and keeps them. Takes memory
-/// as they come, so that a shape alone costs nothing. Throws Error, with the
-/// place in the text, where they are not those of the tensor.
+/// Reads the elements that stand next in the text, and keeps them in the store,
+/// if there is one. Takes memory as they come, so that a shape alone costs
+/// nothing. Throws Error, with the place in the text, where they are not those
+/// of the tensor.
 void read_elements(TextStream& text, const JsonTensor& tensor,
-                   TensorStore& store);
+                   TensorStore* store);
 
 }  // namespace kvtape

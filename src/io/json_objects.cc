@@ -138,6 +138,7 @@ class Handler {
   void spend(std::size_t bytes);
   void add_member(std::string path);
   void begin_below(Frame& above);
+  bool stays_in_text(const JsonTensor& tensor) const;
   void read_data(Frame& frame);
   void end_tensor(Frame& frame);
 
@@ -231,15 +232,28 @@ bool Handler::key(const std::string& name) {
   return true;
 }
 
+// A file can be read again, a pipe cannot. Few elements cost no memory.
+bool Handler::stays_in_text(const JsonTensor& tensor) const {
+  constexpr std::int64_t kFew = 65536;  // bytes
+  return tensor.encoding() == JsonEncoding::kBase64 && stream_.left() &&
+         tensor.count() * bytes_per_element(tensor.dtype()) > kFew;
+}
+
 // The lexer would take long, and a value for each element.
 void Handler::read_data(Frame& frame) {
   if (!text_.enter_value()) return;
-  store_.align();
   JsonElements& elements = members[frame.member].elements;
   elements.encoding = frame.tensor.encoding();
-  elements.first = store_.size();
+  elements.in_text = stays_in_text(frame.tensor);
   const std::int64_t start = stream_.position();
-  read_elements(stream_, frame.tensor, store_);
+  if (elements.in_text) {
+    elements.first = start + 1;  // behind the quote
+    read_elements(stream_, frame.tensor, nullptr);
+  } else {
+    store_.align();
+    elements.first = store_.size();
+    read_elements(stream_, frame.tensor, &store_);
+  }
   elements.text_bytes = stream_.position() - start;
   text_.leave_value();
 }

@@ -15,7 +15,8 @@ namespace kvtape {
 /// Where the elements of a dataset are.
 struct JsonElements {
   JsonEncoding encoding = JsonEncoding::kNone;
-  std::int64_t first = 0;       // in the store, bytes
+  bool in_text = false;         // they were checked and not kept
+  std::int64_t first = 0;       // of the text, else in the store; bytes
   std::int64_t text_bytes = 0;  // in the document
 };
 
@@ -26,8 +27,9 @@ struct JsonDocument {
   std::vector<JsonElements> elements;  // of every object
 };
 
-/// Reads a document to its end; elements go to the store. Throws Error, without
-/// naming the file.
+/// Reads a document to its end. Elements go to the store, but for those that a
+/// file has in base64, where they are found again. Throws Error, without naming
+/// the file.
 JsonDocument read_document(TextStream& text, TensorStore& store);
 
 }  // namespace kvtape

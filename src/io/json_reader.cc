@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/box.h"
+#include "io/base64_source.h"
 #include "io/digest.h"
 #include "io/fields.h"
 #include "io/file_source.h"
@@ -123,6 +124,11 @@ class JsonSources final : public Sources {
       return std::make_shared<AbsentSource>(input_, stored.path, storage);
     }
     const int size = bytes_per_element(stored.dataset->dtype);
+    if (elements.in_text) {
+      if (mapped_ == nullptr) mapped_ = std::make_shared<MappedFile>(input_);
+      return std::make_shared<Base64Source>(input_, mapped_, elements.first,
+                                            std::move(sizes), size, storage);
+    }
     const auto bytes =
         store_->bytes().subspan(static_cast<std::size_t>(elements.first),
                                 static_cast<std::size_t>(count(object) * size));
@@ -133,6 +139,7 @@ class JsonSources final : public Sources {
   std::shared_ptr<const InputFile> input_;
   const JsonDocument& document_;
   std::shared_ptr<const TensorStore> store_;
+  std::shared_ptr<const MappedFile> mapped_;
 };
 
 bool is_metadata_field(const std::string& name) {

@@ -25,7 +25,7 @@ class TextStream {
 
   static constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
 
-  /// `size` is how many bytes there will be, where that is known.
+  /// `size` is how many bytes a file has, which can be read again.
   explicit TextStream(ReadBytes read, std::optional<std::int64_t> size = {},
                       std::size_t block_bytes = kBlockBytes);
 
