@@ -74,7 +74,8 @@ void check_digest(const PlannedDataset& dataset, const std::string& digest) {
                  .expected = recorded,
                  .found = digest,
                  .hint = "the elements changed after they were written: copy "
-                         "or dump the file again"});
+                         "or dump the file again; if they were edited on "
+                         "purpose, delete the digest"});
 }
 
 std::string digest_of(

@@ -1,5 +1,6 @@
 #include "io/json_tensor.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/checked.h"
@@ -102,7 +103,9 @@ void JsonTensor::check_encoding() const {
 }
 
 void JsonTensor::begin_member(std::string_view name) {
-  const int step = step_of(name);
+  // What was written is known when it has been written.
+  const int step =
+      name == "digest" ? std::max(step_of(name), reached_) : step_of(name);
   if (reads_elements(name)) check_encoding();
   if (step == kData && quantized_ ? encoding_.has_value()
                                   : name == "scale" || name == "absmax")

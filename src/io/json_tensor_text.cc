@@ -8,6 +8,7 @@
 
 #include "io/axes_text.h"
 #include "io/base64.h"
+#include "io/digest.h"
 #include "io/list_text.h"
 #include "io/number_text.h"
 #include "kvtape/error.h"
@@ -87,28 +88,37 @@ class Speller {
   bool begun_ = false;
 };
 
+// The elements, and the digest of what they were.
+void write_data(const PlannedDataset& dataset, Speller& speller,
+                std::string_view quotes, JsonWriter& writer, TensorPass& pass) {
+  Digest digest(dataset);
+  writer.key("data");
+  writer.value(quotes.substr(0, 1));
+  pass.read(dataset, [&](Bytes bytes) {
+    digest.add(bytes);
+    speller.add(bytes);
+  });
+  speller.finish();
+  writer.value(quotes.substr(1));
+  const std::string text = digest.text();
+  check_digest(dataset, text);
+  writer.member("digest", json_string(text));
+}
+
 void write_numbers(const PlannedDataset& dataset, JsonWriter& writer,
                    TensorPass& pass) {
-  writer.key("data");
-  writer.value("[");
   Speller speller(
       [dtype = dataset.dtype](Bytes bytes, std::string& out) {
         append_numbers(dtype, bytes, out);
       },
       ",", writer, pass.pool());
-  pass.read(dataset, [&](Bytes bytes) { speller.add(bytes); });
-  speller.finish();
-  writer.value("]");
+  write_data(dataset, speller, "[]", writer, pass);
 }
 
 void write_base64(const PlannedDataset& dataset, JsonWriter& writer,
                   TensorPass& pass) {
-  writer.key("data");
-  writer.value("\"");
   Speller speller(append_base64, "", writer, pass.pool());
-  pass.read(dataset, [&](Bytes bytes) { speller.add(bytes); });
-  speller.finish();
-  writer.value("\"");
+  write_data(dataset, speller, "\"\"", writer, pass);
 }
 
 // Pairs of an element's number and its bits, where a NaN says more than "NaN".

@@ -60,7 +60,8 @@ def damaged(document, path, key):
         item = holder.pop(key)
         if name:
             holder[name] = item
-        if name is None and key in OPTIONAL:
+        has_data = key == "digest" and "data" in holder
+        if name is None and (key in OPTIONAL or has_data):
             continue
         yield copied
 
