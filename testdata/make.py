@@ -364,6 +364,17 @@ def refused_attribute_long(path):
 
 
 @file
+def refused_attribute_shape(path):
+    """Neither a scalar nor an array nor None: libhdf5 takes any number for it."""
+    with h5py.File(path, "w", libver="earliest") as f:
+        f.attrs["kind"] = np.int8(1)
+    data = path.read_bytes()
+    at = data.index(b"kind\0\0\0\0") + 24  # behind the name and the type
+    assert data[at:at + 4] == bytes([1, 0, 0, 0])
+    path.write_bytes(data[:at] + bytes([2, 0, 0, 4]) + data[at + 4:])
+
+
+@file
 def refused_none(path):
     with start(path) as f:
         f["layers/0/key"] = h5py.Empty("f4")

@@ -147,8 +147,11 @@ AttributeValue value_of(hid_t attribute, const Place& place) {
   const Handle space(H5Aget_space(attribute), H5Sclose);
   const Handle type(H5Aget_type(attribute), H5Tclose);
   if (!space || !type) fail_reading(place);
-  const H5S_class_t shape = H5Sget_simple_extent_type(space.get());
+  // Kept as a number: libhdf5 hands on what the file says, enumerator or not.
+  const int shape = H5Sget_simple_extent_type(space.get());
   if (shape == H5S_NULL) return NoValue{};
+  if (shape != H5S_SCALAR && shape != H5S_SIMPLE)
+    refuse(place, "one value, a list or None", "a shape of an unknown kind");
   const int rank = H5Sget_simple_extent_ndims(space.get());
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
   if (rank > 1 || count < 0 || count > kLongestList)

@@ -70,7 +70,8 @@ void set_type(hid_t dataset, StoredDataset& d, const Check& check) {
 void set_sizes(hid_t dataset, StoredDataset& d, const Check& check) {
   const Handle space(H5Dget_space(dataset), H5Sclose);
   if (!space) check.fail();
-  const H5S_class_t shape = H5Sget_simple_extent_type(space.get());
+  // Kept as a number: libhdf5 hands on what the file says, enumerator or not.
+  const int shape = H5Sget_simple_extent_type(space.get());
   if (shape != H5S_SIMPLE && shape != H5S_SCALAR)
     check.refuse("shape", "numbers", "None");
   const int rank = H5Sget_simple_extent_ndims(space.get());

@@ -163,6 +163,9 @@ TEST_CASE("objects that no cache file holds") {
               "text, integers or None, found a reference"},
       Refused{"attribute_long",
               "/: attribute note: expected at most 65536 bytes, found more"},
+      Refused{"attribute_shape",
+              "/: attribute kind: expected one value, a list or None, found a "
+              "shape of an unknown kind"},
       Refused{"none", "/layers/0/key: shape: expected numbers, found None"},
       Refused{"virtual",
               "/layers/0/key: layout: expected contiguous, chunked or compact, "
