@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 
+import tally
+
 OLD = b"the old file"
 # The C library's own end, where a thread has no room for its first buffer.
 GLIBC_ENDS = b"Fatal glibc error: failed to register TLS destructor"
@@ -101,7 +103,7 @@ class Bench:
         if GLIBC_ENDS in done.stderr:
             return ""
         if done.returncode < 0:
-            return f"signal {-done.returncode}: {done.stderr[-200:]!r}"
+            return f"crash: signal {-done.returncode}: {done.stderr[-200:]!r}"
         said = done.stderr.count(b"kvtape: error: ")
         if done.returncode == 2 and said != 1:
             return f"{said} lines of errors: {done.stderr[:200]!r}"
@@ -123,7 +125,7 @@ def series(bench, command, old, fault, full):
     """(bad, tried) of one command and fault."""
     wrong, _, whole = bench.run(command, old)
     if wrong or whole in (None, OLD):
-        return [f"{command}: without a fault: {wrong}"], 0
+        return [(f"{command}: without a fault", wrong)], 0
     before = OLD if old else None
     bad, tried = [], 0
     for nth in numbers(fault, full):
@@ -132,11 +134,11 @@ def series(bench, command, old, fault, full):
             break
         tried += 1
         if not wrong and found not in (whole, before):
-            wrong = "the output is neither the old nor the new file"
+            wrong = "neither old nor new is the output"
         if wrong:
-            bad.append(f"{' '.join(command)}: {fault} {nth}: {wrong}")
+            bad.append((f"{' '.join(command)}: {fault} {nth}", wrong))
     if not tried:
-        bad.append(f"{' '.join(command)}: {fault}: no call was reached")
+        bad.append((f"{' '.join(command)}: {fault}", "no call was reached"))
     return bad, tried
 
 
@@ -148,13 +150,13 @@ def kills(bench, command, old, times, seed):
     rng = random.Random(seed)
     bad = []
     if wrong or whole in (None, OLD):
-        bad.append(f"{command}: without a fault: {wrong}")
+        bad.append((f"{command}: without a fault", wrong))
     for _ in range(times):
         moment = rng.random() * lasts
         if bench.run_killed(command, old, moment) not in (
                 whole, OLD if old else None):
-            bad.append(f"{' '.join(command)}: killed after {moment:.4f} s: "
-                       "the output is neither the old nor the new file")
+            bad.append((f"{' '.join(command)}: killed after {moment:.4f} s",
+                        "neither old nor new is the output"))
     return bad, times
 
 
@@ -200,18 +202,16 @@ def main():
                 for old in ((False, True) if options.full else (True,))]
         jobs += [pool.submit(kills, bench, command, old, times, old)
                  for command in COMMANDS for old in (False, True)]
-        bad, tried = [], 0
+        result = tally.Tally()
         for job in jobs:
-            some, count = job.result()
-            bad += some
-            tried += count
+            bad, tried = job.result()
+            result.add("faults", tried)
+            for where, wrong in bad:
+                result.complain(where, wrong)
         left = readers_left(os.path.realpath(folder))
-    if left:
-        bad.append(f"readers left: {sorted(left)}")
-    print("\n".join(bad[:100]))
-    print(f"{tried} faults injected, {len(bad)} bad")
-    print(f"{tried - len(bad)} passed, {len(bad)} failed")
-    sys.exit(1 if bad or not tried else 0)
+    for process in sorted(left):
+        result.complain("readers left", process)
+    sys.exit(result.end(f"{result.tried} faults injected"))
 
 
 if __name__ == "__main__":
