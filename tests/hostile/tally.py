@@ -1,8 +1,8 @@
 """What a battery counts, and the lines in which it says so.
 
 Every battery ends with two lines: `counts: inputs 4376, faults 0, ...`, which
-batteries.py adds up, and `N passed, N failed`, which .ci/count.py reads. What is
-wrong with a run is a text; its beginning says which count it goes to.
+batteries.py adds up, and `N passed, N failed`, which .ci/count.py reads. What
+is wrong with a run is a text; its beginning says which count it goes to.
 """
 
 TRIED = ("inputs", "faults", "comparisons", "runs")
@@ -49,8 +49,13 @@ class Tally:
         self.counts[kind_of(wrong)] += 1
         self.lines.append(f"{where}: {wrong}")
 
+    def merge(self, other):
+        for name, number in other.counts.items():
+            self.counts[name] += number
+        self.lines += other.lines
+
     def end(self, words):
-        """Prints it all; the exit status, which is 1 where nothing was tried."""
+        """Prints it all; the exit status, 1 also where nothing was tried."""
         bad = len(self.lines)
         for line in self.lines[:MOST_LINES]:
             print(line)
