@@ -219,7 +219,8 @@ def links(bench):
 def disk(bench, size):
     """A folder that is a file system of this size; None where none can be."""
     place = tempfile.mkdtemp(dir=bench.folder)
-    if not succeeds("mount", "-t", "tmpfs", "-o", f"size={size}", "none", place):
+    if not succeeds("mount", "-t", "tmpfs", "-o", f"size={size}", "none",
+                    place):
         bench.skipped += len(WRITERS)
         yield None
         return
@@ -320,8 +321,12 @@ def send_later(number, moment):
     """Another process sends this one a signal, when it is another program."""
     receiver = os.getpid()
     if os.fork() == 0:
-        time.sleep(moment)
         with contextlib.suppress(OSError):
+            # Until then Python would take the signal, and tell of it.
+            before = os.readlink("/proc/self/exe")
+            while os.readlink(f"/proc/{receiver}/exe") == before:
+                time.sleep(0.001)
+            time.sleep(moment)
             os.kill(receiver, number)
         os._exit(0)
 
