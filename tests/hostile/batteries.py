@@ -36,7 +36,8 @@ SECONDS = 3600  # of a battery
 def run(name, build, full):
     """Whether a battery ended well, what it printed and its counts."""
     battery = BATTERIES[name]
-    files = {"LOGS": str(LOGS), "SHIM": str(build / "tests/hostile/fail_nth.so")}
+    files = {"LOGS": str(LOGS),
+             "SHIM": str(build / "tests/hostile/fail_nth.so")}
     line = [sys.executable, str(HERE / f"{name}_battery.py"),
             str(build / "src/cli/kvtape"),
             *(files[word] for word in battery.words),
@@ -73,8 +74,8 @@ def summary(counts, well):
     rest = [f"{other:,} bad otherwise"] if other else []
     rest += [] if well else ["a battery did not end well"]
     return (f"{counts['inputs']:,} bad inputs tried, {counts['crashes']:,} "
-            f"crashes, {counts['hangs']:,} hangs, {counts['foreign']:,} foreign "
-            f"files opened, {counts['silent']:,} silent changes; "
+            f"crashes, {counts['hangs']:,} hangs, {counts['foreign']:,} "
+            f"foreign files opened, {counts['silent']:,} silent changes; "
             f"{counts['faults']:,} faults injected, "
             + "; ".join([outputs, *rest]))
 

@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Compares the program with others, and with itself.
 
-    differential_battery.py PROGRAM [--full] [--seed N] [--part NAME]... [--jobs N]
+    differential_battery.py PROGRAM [--full] [--seed N] [--part NAME]...
+                            [--jobs N]
 
 The parts, each in a file of its name: `chunks`, our reading of HDF5 against
 libhdf5's; `numbers` and `documents`, our reading of JSON against fractions and
 Python's json; `runs`, one kernel against the other and numbers of threads
 against each other; `laws`, what holds of any cache. All is random, and the same
-for the same seed. It ends with 1 where two of them differ. The short form is for
-every commit; --full makes 20,000 comparisons and 10,000 of laws.
+for the same seed. It ends with 1 where two of them differ. The short form is
+for every commit; --full makes 20,000 comparisons and 10,000 of laws.
 """
 import argparse
 import collections
@@ -33,7 +34,7 @@ PARTS = {
     "numbers": Part(differential_numbers.job, 2, 10),
     "documents": Part(differential_documents.job, 5, 60),
     "runs": Part(differential_runs.job, 1, 30),
-    "laws": Part(differential_laws.job, 2, 62),
+    "laws": Part(differential_laws.job, 2, 85),
 }
 
 

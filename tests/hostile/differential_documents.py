@@ -1,9 +1,9 @@
 """Our reading of JSON documents against Python's json.
 
 Documents are damaged, or only written in other words. What Python refuses must
-be refused; of the rest, Python's reading, spelled plainly, must give the same as
-the document itself, and what is accepted must have Python's values. Each of the
-three is a comparison.
+be refused; of the rest, Python's reading, spelled plainly, must give the same
+as the document itself, and what is accepted must have Python's values. Each of
+the three is a comparison.
 """
 import base64
 import json
@@ -214,8 +214,8 @@ class Reader:
         with open(self.path, "wb") as file:
             file.write(data)
         done = subprocess.run(
-            [self.program, "dump", *self.values, "-" if piped else self.path], input=data if piped else None,
-            capture_output=True, timeout=60, check=False)
+            [self.program, "dump", *self.values, "-" if piped else self.path],
+            input=data if piped else None, capture_output=True, timeout=60, check=False)
         return done.returncode, done.stdout, done.stderr
 
 

@@ -1,8 +1,8 @@
 """What a number's text is worth in each dtype, by fractions.
 
 The rule is that of man/kvtape-json.5: a text of few digits is rounded once to
-the nearest element, ties to even; one of more digits must be an element, once it
-is rounded to f64; what would become infinite, or 0 and is not, has no element.
+the nearest element, ties to even; one of more digits must be an element, once
+it is rounded to f64; what would become infinite, or 0 and is not, has none.
 No code of the program is used.
 """
 import decimal
