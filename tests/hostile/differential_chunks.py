@@ -1,5 +1,6 @@
 """Our reading of HDF5 against libhdf5's: random datasets in caches, read by
-H5Dread and by `dump`, written again by `convert` and read by H5Dread.
+H5Dread and by `dump`, written again by `convert`, also by way of JSON, and read
+by H5Dread.
 
 Every dataset that one of them reads is a comparison of all its bytes.
 """
@@ -242,7 +243,9 @@ def job(program, folder, seed):
     expected = read_by_libhdf5(path, kinds)
     for words in (["dump", "--values", "all", "--encoding", "base64", path],
                   ["convert", path, f"{folder}/a.h5", "--compress"],
-                  ["convert", path, f"{folder}/b.h5"]):
+                  ["convert", path, f"{folder}/b.h5"],
+                  ["convert", path, f"{folder}/numbers.json"],
+                  ["convert", f"{folder}/numbers.json", f"{folder}/c.h5"]):
         done = subprocess.run([program, *words], capture_output=True,
                               timeout=60, check=False)
         where = f"chunks {seed} {words[0]}"
@@ -251,6 +254,6 @@ def job(program, folder, seed):
                             f"{done.stderr[:200]!r}")
         elif words[0] == "dump":
             compare(result, where, expected, read_by_dump(done.stdout, kinds))
-        else:
+        elif words[2].endswith(".h5"):
             compare(result, where, expected, read_by_libhdf5(words[2], kinds))
     return result

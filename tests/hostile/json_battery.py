@@ -28,6 +28,8 @@ import time
 import json_documents
 import tally
 
+# What fuzzing began with, and what it found.
+CORPUS = pathlib.Path(__file__).resolve().parents[1] / "fuzz/corpus/json"
 SECONDS = 20
 KILOBYTES = 256 * 1024
 
@@ -186,6 +188,8 @@ def cases(full):
         yield "bytes", data
     for text in bombs(full):
         yield "bomb", text.encode()
+    for path in sorted(CORPUS.iterdir()):
+        yield "corpus", path.read_bytes()
     for name, text in json_documents.texts().items():
         data = text.encode()
         tokens = [m.end() for m in
