@@ -28,7 +28,7 @@ import time
 import json_documents
 import tally
 
-# What fuzzing began with, and what it found.
+# What fuzzing began with, and what it found: documents, but for the first byte.
 CORPUS = pathlib.Path(__file__).resolve().parents[1] / "fuzz/corpus/json"
 SECONDS = 20
 KILOBYTES = 256 * 1024
@@ -189,7 +189,7 @@ def cases(full):
     for text in bombs(full):
         yield "bomb", text.encode()
     for path in sorted(CORPUS.iterdir()):
-        yield "corpus", path.read_bytes()
+        yield "corpus", path.read_bytes()[1:]
     for name, text in json_documents.texts().items():
         data = text.encode()
         tokens = [m.end() for m in
