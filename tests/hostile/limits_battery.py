@@ -141,6 +141,7 @@ def limits(bench):
                                preexec_fn=limit(resource.RLIMIT_FSIZE, size))
         for files in range(4, 12):
             bench.check_writer(f"{files} files", words,
+                               said="Too many open files",
                                preexec_fn=limit(resource.RLIMIT_NOFILE, files))
         for megabytes in (1, 4, 8, 12, 16, 20, 24, 32, 48, 64, 128, 512):
             # Below some size the system cannot load a program at all.
