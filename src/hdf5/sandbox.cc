@@ -42,12 +42,12 @@ constexpr std::uint32_t kMachine = 0;  // none that we know the calls of
 constexpr rlim_t kMemory = rlim_t{1} << 30;  // bytes of address space
 constexpr rlim_t kSeconds = 120;             // of computing
 
-void limit(int resource, rlim_t most) {
+bool limit(int resource, rlim_t most) {
   rlimit now{};
   if (getrlimit(resource, &now) == 0 && now.rlim_max < most)
     most = now.rlim_max;
   const rlimit wanted{most, most};
-  setrlimit(resource, &wanted);
+  return setrlimit(resource, &wanted) == 0;
 }
 
 // Calls without arguments worth a look.
@@ -160,8 +160,7 @@ bool limit_resources() {
   limit(RLIMIT_NOFILE, 0);
   limit(RLIMIT_CPU, kSeconds);
   if (kIsSanitized) return false;
-  limit(RLIMIT_AS, kMemory);
-  return true;
+  return limit(RLIMIT_AS, kMemory);
 }
 
 bool filter_calls() {

@@ -138,12 +138,17 @@ void Hdf5Process::start(const InputFile* input) {
   const Descriptor given(Descriptor::above_streams(sockets[1]));
   const Descriptor file(
       input == nullptr ? -1 : Descriptor::above_streams(input->descriptor()));
+  // Without one of them the process would get another file, or our output.
+  const bool lacks = given.get() < 0 || (input != nullptr && file.get() < 0);
+  const int missing = lacks ? errno : 0;
   const FileActions actions(file.get(), given.get());
   std::string name = kProgram;
   std::array<char*, 2> arguments{name.data(), nullptr};
   std::array<char*, 1> environment{nullptr};
-  const int error = posix_spawn(&process_, path.c_str(), actions.get(), nullptr,
-                                arguments.data(), environment.data());
+  const int error =
+      missing != 0 ? missing
+                   : posix_spawn(&process_, path.c_str(), actions.get(),
+                                 nullptr, arguments.data(), environment.data());
   if (error != 0) {
     process_ = -1;
     ::close(socket_);

@@ -132,6 +132,10 @@ class Handler {
            (frames_.back().kind == Frame::Kind::kGroup ||
             frames_.back().kind == Frame::Kind::kAttributes);
   }
+  bool in_pairs() const {
+    return frames_.back().kind == Frame::Kind::kTensor &&
+           frames_.back().key == "nan_payloads";
+  }
   bool scalar(AttributeValue value);
   void set_list();
   void add_attribute(AttributeValue value);
@@ -148,6 +152,7 @@ class Handler {
   std::vector<Frame> frames_;
   std::vector<AttributeValue> list_;
   int list_depth_ = 0;
+  std::size_t list_start_ = 0;  // in list_, of the innermost list
   std::int64_t bytes_left_ = kMostBytes;
 };
 
@@ -290,17 +295,15 @@ bool Handler::end_object() {
 
 bool Handler::start_array(std::size_t) {
   if (frames_.empty()) refuse("an object", "a list");
-  const Frame& frame = frames_.back();
-  const bool pairs =
-      frame.kind == Frame::Kind::kTensor && frame.key == "nan_payloads";
-  if (list_depth_ > (pairs ? 1 : 0)) refuse("numbers or texts", "a list");
+  if (list_depth_ > (in_pairs() ? 1 : 0)) refuse("numbers or texts", "a list");
   ++list_depth_;
+  list_start_ = list_.size();
   return true;
 }
 
 bool Handler::end_array() {
   if (--list_depth_ > 0) {
-    if (list_.size() % 2 != 0) refuse("pairs", "another list");
+    if (list_.size() - list_start_ != 2) refuse("pairs", "another list");
     return true;
   }
   set_list();
@@ -313,6 +316,7 @@ bool Handler::scalar(AttributeValue value) {
   if (const auto* text = std::get_if<std::string>(&value)) spend(text->size());
   Frame& frame = frames_.back();
   if (list_depth_ > 0) {
+    if (in_pairs() && list_depth_ == 1) refuse("pairs", value_text(value));
     if (list_.size() >= kMostItems)
       refuse(fmt::format("a list of at most {}", kMostItems), "a longer one");
     list_.push_back(std::move(value));

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import tally
+
 SECONDS = 60
 COMMANDS = [["info"], ["validate", "--values"], ["stats"],
             ["dump", "--values", "summary"],
@@ -54,7 +56,7 @@ def judge(run, file, out, whole):
     """What is wrong with how a run ended, or nothing."""
     error = run.stderr.decode("utf-8", "replace")
     if run.returncode < 0:
-        return f"signal {-run.returncode}"
+        return f"crash: signal {-run.returncode}"
     if run.returncode not in (0, 1, 2):
         return f"status {run.returncode}"
     if run.returncode == 2:
@@ -64,7 +66,7 @@ def judge(run, file, out, whole):
             return "an output in spite of status 2"
     elif os.path.exists(out) and whole is not None:
         if open(out, "rb").read() != whole:
-            return "an output that is not whole"
+            return "neither old nor new: an output that is not whole"
     if any(name.endswith(".tmp") for name in os.listdir(os.path.dirname(out))):
         return "a temporary file is left"
     return ""
@@ -79,8 +81,8 @@ def main():
     options = parser.parse_args()
     rng = random.Random(options.seed)
     program = str(pathlib.Path(options.program).resolve())
-    tried = seen = 0
-    bad = []
+    seen = 0
+    result = tally.Tally()
     with tempfile.TemporaryDirectory() as folder:
         cache = f"{folder}/cache.h5"
         subprocess.run(
@@ -110,25 +112,24 @@ def main():
                                            stderr=subprocess.PIPE)
                 time.sleep(moment)
                 harm(file, how, rng)
-                tried += 1
+                result.add("inputs")
                 try:
                     output, error = process.communicate(timeout=SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
-                    bad.append(f"{line[1:]} {how}: hangs")
+                    result.complain(f"{line[1:]} {how}", "hangs")
                     continue
                 run = subprocess.CompletedProcess(line, process.returncode,
                                                   output, error)
                 seen += run.returncode == 2
                 wrong = judge(run, file, out, whole)
                 if wrong:
-                    bad.append(f"{line[1:]} {how} after {moment:.3f} s of "
-                               f"{lasts:.3f}: {wrong}")
-    print("\n".join(bad))
-    print(f"{tried} files changed while they were read, {seen} noticed, "
-          f"{len(bad)} bad")
-    print(f"{tried - len(bad)} passed, {len(bad)} failed")
-    sys.exit(1 if bad or not seen else 0)
+                    result.complain(f"{line[1:]} {how} after {moment:.3f} s of "
+                                    f"{lasts:.3f}", wrong)
+    if not seen:
+        result.complain("all", "no change was noticed")
+    sys.exit(result.end(f"{result.tried} files changed while they were read, "
+                        f"{seen} noticed"))
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ import random
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 
 import hdf5_files
+import tally
 
 SECONDS = 30
 PEAK = 256 << 20
@@ -47,10 +49,26 @@ class Watch:
         self.libc.inotify_add_watch(self.watch, folder.encode(), in_open)
 
     def opened(self):
+        """How often since the last call."""
         try:
-            return len(os.read(self.watch, 1 << 16)) > 0
+            events = os.read(self.watch, 1 << 16)
         except BlockingIOError:
-            return False
+            return 0
+        number = at = 0
+        while at < len(events):
+            at += 16 + struct.unpack_from("=iIII", events, at)[3]
+            number += 1
+        return number
+
+
+def watch_of(folder, canary):
+    """A watch that has been seen to see the canary."""
+    watch = Watch(folder)
+    with open(canary, "rb"):
+        pass
+    if watch.opened() != 1:
+        sys.exit("inotify does not tell of files that are opened")
+    return watch
 
 
 def run(line, timeout):
@@ -82,7 +100,7 @@ def judge(name, status, out, err, peak):
     if CONTROL.search(out) or CONTROL.search(err):
         return "control characters"
     if CANARY[:14] in out or CANARY[:14] in err:
-        return "content of another file"
+        return "foreign file: its content is shown"
     lines = [line for line in err.splitlines()
              if line.startswith(b"kvtape: error: ")]
     if status == 2 and (len(lines) != 1 or name.encode() not in lines[0]):
@@ -100,7 +118,8 @@ def content(program, path, folder):
 
 
 def try_file(program, path, folder, original):
-    """(what is wrong with each bad run, whether it was refused, died)"""
+    """(command and what is wrong of each bad run, whether it was refused, and
+    whether libhdf5 died)"""
     bad = []
     refused = died = False
     out = f"{folder}/out"
@@ -113,13 +132,13 @@ def try_file(program, path, folder, original):
         status, output, error, peak = run(line, SECONDS)
         wrong = judge(os.path.basename(path), status, output, error, peak)
         if wrong:
-            bad.append(f"{command[0]}: {wrong}")
+            bad.append((command[0], wrong))
         refused |= status != 0
         died |= b"kvtape-hdf5 died" in error
         if status == 0 and original is not None and command[0] != "info":
             read = out if command[0] == "convert" else path
             if content(program, read, folder) != original:
-                bad.append(f"{command[0]}: silent change")
+                bad.append((command[0], "silent change"))
     return bad, refused, died
 
 
@@ -134,8 +153,8 @@ def main():
     rng = random.Random(options.seed)
     program = str(pathlib.Path(options.program).resolve())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    counts = {"files": 0, "refused": 0, "died": 0}
-    bad = []
+    counts = {"refused": 0, "died": 0}
+    result = tally.Tally()
     with tempfile.TemporaryDirectory() as root, \
             concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         canaries = f"{root}/canaries"
@@ -143,7 +162,6 @@ def main():
         canary = f"{canaries}/canary"
         with open(canary, "wb") as file:
             file.write(CANARY)
-        watch = None
 
         def work(job):
             name, path, original = job
@@ -170,15 +188,16 @@ def main():
         folder = f"{root}/hostile"
         os.mkdir(folder)
         hostile = hdf5_files.hostile(folder, canary)
-        watch = Watch(canaries)
+        watch = watch_of(canaries, canary)
         pending = set()
 
         def finish(done):
             name, path, wrong, refused, died = done.result()
-            counts["files"] += 1
+            result.add("inputs")
             counts["refused"] += refused
             counts["died"] += died
-            bad.extend(f"{name}: {one}" for one in wrong)
+            for where, what in wrong:
+                result.complain(f"{name}: {where}", what)
             if wrong and options.keep:
                 os.makedirs(options.keep, exist_ok=True)
                 shutil.copy(path, options.keep)
@@ -197,16 +216,12 @@ def main():
                     finish(one)
         for one in pending:
             finish(one)
-        foreign = watch.opened()
-        if foreign:
-            bad.append("a foreign file was opened")
-    print("\n".join(bad))
-    print(f"{counts['files']} bad files, {len(COMMANDS)} commands each: "
-          f"{counts['refused']} refused, {counts['died']} contained where "
-          f"libhdf5 died, {len(bad)} bad")
-    passed = counts["files"] - min(len(bad), counts["files"])
-    print(f"{passed} passed, {len(bad)} failed")
-    sys.exit(1 if bad else 0)
+        for _ in range(watch.opened()):
+            result.complain("canary", "foreign file: it was opened")
+    sys.exit(result.end(
+        f"{result.tried} bad files, {len(COMMANDS)} commands each: "
+        f"{counts['refused']} refused, {counts['died']} contained where "
+        "libhdf5 died"))
 
 
 if __name__ == "__main__":

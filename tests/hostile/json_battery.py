@@ -26,7 +26,10 @@ import tempfile
 import time
 
 import json_documents
+import tally
 
+# What fuzzing began with, and what it found: documents, but for the first byte.
+CORPUS = pathlib.Path(__file__).resolve().parents[1] / "fuzz/corpus/json"
 SECONDS = 20
 KILOBYTES = 256 * 1024
 
@@ -185,6 +188,8 @@ def cases(full):
         yield "bytes", data
     for text in bombs(full):
         yield "bomb", text.encode()
+    for path in sorted(CORPUS.iterdir()):
+        yield "corpus", path.read_bytes()[1:]
     for name, text in json_documents.texts().items():
         data = text.encode()
         tokens = [m.end() for m in
@@ -259,7 +264,7 @@ def run(program, path, piped):
     if late:
         wrong.append("hangs")
     elif status < 0:
-        wrong.append(f"signal {-status}")
+        wrong.append(f"crash: signal {-status}")
     if status > 2:
         wrong.append(f"status {status}")
     if LIMITED and kilobytes > KILOBYTES:
@@ -271,33 +276,35 @@ def run(program, path, piped):
     return wrong, status, time.monotonic() - started, kilobytes
 
 
-class Tally:
+class Documents:
     def __init__(self, keep):
-        self.keep = keep
+        self.keep, self.result = keep, tally.Tally()
         self.counts, self.statuses = collections.Counter(), collections.Counter()
-        self.bad, self.slowest, self.most = 0, 0.0, 0
+        self.slowest, self.most = 0.0, 0
 
     def add(self, what, path, result):
         wrong, status, seconds, kilobytes = result
+        self.result.add("inputs")
         self.counts[what.split()[0]] += 1
         self.statuses[status] += 1
         self.slowest = max(self.slowest, seconds)
         self.most = max(self.most, kilobytes)
-        if wrong:
-            self.bad += 1
-            print(f"{path.name}: {what}: {', '.join(wrong)}: "
-                  f"{path.read_bytes()[:200]!r}")
-            if self.keep:
-                shutil.copy(path, self.keep)
+        for one in wrong:
+            self.result.complain(f"{path.name}: {what}",
+                                 f"{one}: {path.read_bytes()[:200]!r}")
+        if wrong and self.keep:
+            shutil.copy(path, self.keep)
         path.unlink()
 
-    def print(self):
+    def end(self):
+        """Prints it all; the exit status."""
         for kind, count in self.counts.items():
             print(f"  {kind:8} {count:7}")
         print("  status   " + ", ".join(f"{status}: {count}" for status, count
                                         in sorted(self.statuses.items())))
-        print(f"{sum(self.counts.values())} documents, {self.bad} bad, slowest "
-              f"{self.slowest:.2f} s, at most {self.most // 1024} MB")
+        return self.result.end(
+            f"{self.result.tried} documents, slowest {self.slowest:.2f} s, at "
+            f"most {self.most // 1024} MB")
 
 
 def main():
@@ -309,7 +316,7 @@ def main():
     options.add_argument("--keep")
     given = options.parse_args()
     program = str(pathlib.Path(given.program).resolve())
-    tally = Tally(given.keep)
+    documents = Documents(given.keep)
     with multiprocessing.Pool(given.jobs) as pool, \
             tempfile.TemporaryDirectory() as folder:
         waiting = collections.deque()
@@ -321,11 +328,10 @@ def main():
                 run, (program, str(path), number % 2 == 1))))
             if len(waiting) > 4 * given.jobs:
                 first = waiting.popleft()
-                tally.add(*first[:2], first[2].get())
+                documents.add(*first[:2], first[2].get())
         for what, path, result in waiting:
-            tally.add(what, path, result.get())
-    tally.print()
-    sys.exit(1 if tally.bad else 0)
+            documents.add(what, path, result.get())
+    sys.exit(documents.end())
 
 
 if __name__ == "__main__":

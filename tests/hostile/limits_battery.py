@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+import tally
+
 SECONDS = 60
 OLD = b"the old file"
 WRITERS = [
@@ -57,7 +59,8 @@ class Bench:
 
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
-        self.tried, self.skipped, self.bad, self.whole = 0, 0, [], {}
+        self.result, self.kind = tally.Tally(), ""
+        self.skipped, self.whole = 0, {}
         self.make("sample", "-q", "in.h5")
         self.make("convert", "-q", "in.h5", "in.json")
         self.make("sample", "-q", "large.h5", "--layers", "2", "--head-dim",
@@ -94,11 +97,13 @@ class Bench:
 
     def check(self, name, words, statuses=(0, 1, 2), said=None, **more):
         """A run whose status must be one of these, and its error have a text."""
-        self.tried += 1
+        self.result.add(self.kind)
         try:
             status, _, error = self.run(words, **more)
         except subprocess.TimeoutExpired:
             return self.fail(name, words, "hangs")
+        if status < 0 and status not in statuses:
+            return self.fail(name, words, f"crash: signal {-status}")
         if status not in statuses:
             return self.fail(name, words, f"status {status}: {error[:200]!r}")
         if status == 2 and said is not None and (
@@ -117,7 +122,7 @@ class Bench:
             found = self.read("work/out")
             whole = self.whole[tuple(words)]
             if found not in ((whole,) if status == 0 else (OLD, whole)):
-                self.fail(name, words, "the output is neither old nor new")
+                self.fail(name, words, "neither old nor new is the output")
         if os.listdir(f"{self.folder}/work") != ["out"]:
             self.fail(name, words, os.listdir(f"{self.folder}/work"))
         if self.read("in.h5") != self.input:
@@ -125,7 +130,7 @@ class Bench:
         self.clear()
 
     def fail(self, name, words, what):
-        self.bad.append(f"{name}: {' '.join(words)}: {what}")
+        self.result.complain(f"{name}: {' '.join(words)}", str(what))
 
 
 def limits(bench):
@@ -136,6 +141,7 @@ def limits(bench):
                                preexec_fn=limit(resource.RLIMIT_FSIZE, size))
         for files in range(4, 12):
             bench.check_writer(f"{files} files", words,
+                               said="Too many open files",
                                preexec_fn=limit(resource.RLIMIT_NOFILE, files))
         for megabytes in (1, 4, 8, 12, 16, 20, 24, 32, 48, 64, 128, 512):
             # Below some size the system cannot load a program at all.
@@ -185,24 +191,83 @@ def destinations(bench):
         os.close(other)
 
 
-def small_disk(bench):
-    """A file system that is full."""
-    place = f"{bench.folder}/small"
-    os.mkdir(place)
-    if not succeeds("mount", "-t", "tmpfs", "-o", "size=48k", "none", place):
+def links(bench):
+    """Outputs that are another name of a file: of a link, the target is
+    written, and other names of a file keep the old one."""
+    for words in WRITERS:
+        for kind in ("symbolic", "hard", "dangling"):
+            place = pathlib.Path(tempfile.mkdtemp(dir=bench.folder))
+            out, other = place / "out", place / "other"
+            if kind != "dangling":
+                other.write_bytes(OLD)
+            if kind == "hard":
+                os.link(other, out)
+            else:
+                out.symlink_to("other")
+            bench.check(f"{kind} link", [*bench.named(words, str(out)),
+                                         "--force"], (0,))
+            if out.read_bytes() != bench.whole[tuple(words)]:
+                bench.fail(f"{kind} link", words, "another output")
+            if kind == "symbolic" and not out.is_symlink():
+                bench.fail(f"{kind} link", words, "the link is one no more")
+            if kind == "hard" and other.read_bytes() != OLD:
+                bench.fail(f"{kind} link", words, "the other name's file")
+            if set(os.listdir(place)) - {"out", "other"}:
+                bench.fail(f"{kind} link", words, os.listdir(place))
+
+
+@contextlib.contextmanager
+def disk(bench, size):
+    """A folder that is a file system of this size; None where none can be."""
+    place = tempfile.mkdtemp(dir=bench.folder)
+    if not succeeds("mount", "-t", "tmpfs", "-o", f"size={size}", "none",
+                    place):
         bench.skipped += len(WRITERS)
+        yield None
         return
     try:
-        out = pathlib.Path(place, "out")
-        for words in WRITERS:
-            out.write_bytes(OLD)
-            status = bench.check("small disk", [
-                *bench.named(words, str(out)), "--force"], (0, 2), "space left")
-            expected = OLD if status == 2 else bench.whole[tuple(words)]
-            if os.listdir(place) != ["out"] or out.read_bytes() != expected:
-                bench.fail("small disk", words, os.listdir(place))
+        yield place
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def small_disk(bench):
+    """File systems that are too small: for some outputs, and for all."""
+    with disk(bench, "48k") as place:
+        for words in WRITERS if place else []:
+            check_on_disk(bench, words, place, (0, 2))
+    with disk(bench, "1m") as place:
+        large = [["large.h5" if word == "in.h5" else word for word in words]
+                 for words in WRITERS if "in.h5" in words and
+                 "--svg" not in words]
+        for words in large if place else []:
+            check_on_disk(bench, words, place, (2,))
+
+
+def check_on_disk(bench, words, place, statuses):
+    """A run that writes over an old file there."""
+    out = pathlib.Path(place, "out")
+    out.write_bytes(OLD)
+    status = bench.check("small disk", [*bench.named(words, str(out)),
+                                        "--force"], statuses, "space left")
+    expected = bench.whole[tuple(words)] if status == 0 else OLD
+    if os.listdir(place) != ["out"] or out.read_bytes() != expected:
+        bench.fail("small disk", words, os.listdir(place))
+
+
+def read_only(bench):
+    """A folder in which no file can be made."""
+    with disk(bench, "1m") as place:
+        if not place:
+            return
+        out = pathlib.Path(place, "out")
+        out.write_bytes(OLD)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        for words in WRITERS:
+            bench.check("read-only", [*bench.named(words, str(out)),
+                                      "--force"], (2,), "Read-only")
+            if os.listdir(place) != ["out"] or out.read_bytes() != OLD:
+                bench.fail("read-only", words, os.listdir(place))
 
 
 def inputs(bench):
@@ -257,8 +322,12 @@ def send_later(number, moment):
     """Another process sends this one a signal, when it is another program."""
     receiver = os.getpid()
     if os.fork() == 0:
-        time.sleep(moment)
         with contextlib.suppress(OSError):
+            # Until then Python would take the signal, and tell of it.
+            before = os.readlink("/proc/self/exe")
+            while os.readlink(f"/proc/{receiver}/exe") == before:
+                time.sleep(0.001)
+            time.sleep(moment)
             os.kill(receiver, number)
         os._exit(0)
 
@@ -283,7 +352,7 @@ def surroundings(bench):
         for more in strange:
             if "COLUMNS" in more and words[0] != "dump":
                 continue  # tables are as wide as they are told
-            bench.tried += 1
+            bench.result.add(bench.kind)
             if bench.run(line, env=usual | more) != expected:
                 bench.fail(f"{more}", line, "says something else")
     for words in WRITERS:
@@ -305,21 +374,24 @@ def surroundings(bench):
     os.rmdir(gone)
 
 
+# What a run of each part counts as.
+PARTS = {limits: "faults", destinations: "faults", links: "faults",
+         small_disk: "faults", read_only: "faults", inputs: "inputs",
+         grows: "inputs", signals: "faults", surroundings: "runs"}
+
+
 def main():
     program = str(pathlib.Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(program, folder)
-        for part in (limits, destinations, small_disk, inputs, grows, signals,
-                     surroundings):
-            before = bench.tried, len(bench.bad)
+        result = bench.result
+        for part, bench.kind in PARTS.items():
+            tried, bad = result.tried, len(result.lines)
             part(bench)
-            print(f"{part.__name__}: {bench.tried - before[0]} tried, "
-                  f"{len(bench.bad) - before[1]} bad")
-    print("\n".join(bench.bad[:100]))
-    print(f"{bench.tried} runs in strange surroundings, {bench.skipped} "
-          f"skipped, {len(bench.bad)} bad")
-    print(f"{bench.tried - len(bench.bad)} passed, {len(bench.bad)} failed")
-    sys.exit(1 if bench.bad else 0)
+            print(f"{part.__name__}: {result.tried - tried} tried, "
+                  f"{len(result.lines) - bad} bad")
+    sys.exit(result.end(f"{result.tried} runs in strange surroundings, "
+                        f"{bench.skipped} skipped"))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 
+import tally
+
 SECONDS = 20
 BYTES = 1 << 30
 SIZES = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2, "i64": 8, "i32": 4, "u8": 1,
@@ -91,7 +93,9 @@ def complaint(program, words, folder):
                               capture_output=True, timeout=SECONDS,
                               preexec_fn=limited, check=False)
     except subprocess.TimeoutExpired:
-        return f"more than {SECONDS} s"
+        return f"hangs: more than {SECONDS} s"
+    if done.returncode < 0:
+        return f"crash: signal {-done.returncode}"
     if done.returncode not in (0, 1, 2):
         return f"status {done.returncode}: {done.stderr[-500:].decode()}"
     if done.returncode == 2 and not done.stderr.startswith(b"kvtape: error: "):
@@ -109,7 +113,7 @@ def main():
     given = arguments.parse_args()
     rng = random.Random(given.seed)
     logs = sorted(given.folder.glob("*.json"))
-    bad = 0
+    result = tally.Tally()
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "log.json"
         for number in range(given.rounds):
@@ -117,17 +121,16 @@ def main():
             for _ in range(rng.randint(1, 3)):
                 change(document, rng)
             log.write_text(json.dumps(document))
+            result.add("inputs")
             for words in COMMANDS:
                 what = complaint(given.program.resolve(), words, folder)
                 if not what:
                     continue
-                bad += 1
-                print(f"round {number}, {' '.join(words)}: {what}")
+                result.complain(f"round {number}, {' '.join(words)}", what)
                 if given.keep:
                     name = f"log-{given.seed}-{number}.json"
                     (given.keep / name).write_text(log.read_text())
-    print(f"{given.rounds} logs, {bad} bad runs")
-    return 1 if bad else 0
+    return result.end(f"{given.rounds} logs, {len(COMMANDS)} commands each")
 
 
 sys.exit(main())
