@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -14,6 +15,16 @@ namespace kvtape {
 namespace {
 
 constexpr std::size_t kFew = std::size_t{1} << 20;  // bytes
+
+// Growing would copy many elements again and again. Room that is not used is no
+// memory, and large pages cost fewer faults where the system has them.
+void make_room(std::vector<std::byte>& memory, std::size_t bytes) {
+  constexpr std::uintptr_t kPage = 4096;
+  memory.reserve(bytes);
+  const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
+  const std::uintptr_t skipped = (kPage - start % kPage) % kPage;
+  madvise(memory.data() + skipped, bytes - skipped, MADV_HUGEPAGE);
+}
 
 [[noreturn]] void fail(const std::string& text) {
   throw Error({.text = text + ": " + std::generic_category().message(errno),
@@ -42,9 +53,8 @@ void TensorStore::write(std::span<const std::byte> bytes) {
 void TensorStore::append(std::span<const std::byte> bytes) {
   size_ += std::ssize(bytes);
   if (descriptor_ >= 0) return write(bytes);
-  // Where there are more than a few, growing would copy them again and again;
-  // room that is not used is no memory.
-  if (memory_.size() > kFew) memory_.reserve(most_in_memory_ + kFew);
+  if (memory_.size() > kFew && memory_.capacity() < most_in_memory_)
+    make_room(memory_, most_in_memory_ + kFew);
   memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   if (memory_.size() <= most_in_memory_) return;
   descriptor_ = open_unnamed_file("a large tensor");
