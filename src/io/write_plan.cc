@@ -414,6 +414,7 @@ void read_elements(const PlannedDataset& dataset, std::int64_t at,
 void stream(const PlannedDataset& dataset, ThreadPool& pool,
             const std::function<void(std::span<const std::byte>)>& visit) {
   constexpr std::int64_t kSlabBytes = 8 << 20;
+  constexpr std::int64_t kPartBytes = 256 << 10;  // at least, for a thread
   const std::int64_t size = bytes_per_element(dataset.dtype);
   const std::int64_t total = bytes_of(dataset) / size;
   const auto bytes = dataset.source->bytes();
@@ -431,8 +432,10 @@ void stream(const PlannedDataset& dataset, ThreadPool& pool,
   for (std::int64_t at = 0; at < total;) {
     const std::int64_t count = std::min(kSlabBytes / size, total - at);
     slab.resize(static_cast<std::size_t>(count * size));
-    // A part of the slab for each thread; the first that fails is told.
-    const std::int64_t part = (count - 1) / pool.size() + 1;
+    // A part of the slab for each thread, unless waking it would cost more; the
+    // first that fails is told.
+    const std::int64_t part =
+        std::max((count - 1) / pool.size() + 1, kPartBytes / size);
     pool.run((count - 1) / part + 1, [&](std::int64_t task, int /*worker*/) {
       const std::int64_t first = task * part;
       const std::int64_t here = std::min(part, count - first);
