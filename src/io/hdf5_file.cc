@@ -125,12 +125,18 @@ void Hdf5File::read(std::size_t object, const Box& box,
                     std::span<std::byte> out) const {
   if (out.empty()) return;
   const StoredDataset& d = *objects_[object].dataset;
+  if (d.layout == StoredDataset::Layout::kChunked)
+    return read_chunks(object, box, out.data());
   const int size = bytes_per_element(d.dtype);
-  if (d.layout == StoredDataset::Layout::kCompact) {
-    copy_box(d.compact.data(), d.sizes, size, box, out);
-    if (d.big_endian) swap_bytes(out, size);
-    return;
-  }
+  copy_box(d.compact.data(), d.sizes, size, box, out);
+  if (d.big_endian) swap_bytes(out, size);
+}
+
+// What another thread makes meanwhile is left for the end, so that threads
+// whose boxes share chunks divide them among themselves.
+void Hdf5File::read_chunks(std::size_t object, const Box& box,
+                           std::byte* out) const {
+  const StoredDataset& d = *objects_[object].dataset;
   using Index = std::vector<std::int64_t>;
   const auto key_of = [&](std::span<const std::int64_t> index) {
     return ChunkKey{object, number_of(d, index)};
@@ -138,8 +144,8 @@ void Hdf5File::read(std::size_t object, const Box& box,
   const auto take = [&](std::span<const std::int64_t> index,
                         const ChunkCache::Found& found) {
     const ChunkBytes bytes = found.mine ? make(object, index) : found.chunk;
-    copy_overlap(bytes->data(), origin_of(d, index), d.chunk, box, out.data(),
-                 size);
+    copy_overlap(bytes->data(), origin_of(d, index), d.chunk, box, out,
+                 bytes_per_element(d.dtype));
   };
   const std::size_t chunk_bytes = bytes_of(d.chunk, d.dtype);
   std::vector<Index> others;  // that other threads make meanwhile

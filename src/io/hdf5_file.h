@@ -40,6 +40,7 @@ class Hdf5File {
 
   [[noreturn]] void fail(std::size_t object, std::string text) const;
   void describe();
+  void read_chunks(std::size_t object, const Box& box, std::byte* out) const;
   ChunkBytes make(std::size_t object,
                   std::span<const std::int64_t> index) const;
   void decode(std::size_t object, std::span<const std::int64_t> index,
