@@ -36,16 +36,17 @@ struct WriteOptions {
   bool compress = false;  // chunked, shuffled, deflated, fletcher32
   /// Of deflate, to 9; higher ones gain 1 % on floats, at 3 x the time.
   int level = 1;
+  int threads = 0;  // 0 = one per core; the file is the same for any number
   /// Told how many bytes of tensors have been read, and of how many.
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
 /// Reads every tensor whose digest its file recorded, and returns how many
 /// these are. Throws Error where elements are not those that were written.
-std::int64_t check_digests(const Tape& tape);
+/// `threads`: 0 for one per CPU.
+std::int64_t check_digests(const Tape& tape, int threads = 0);
 
-/// What check_digests() would refuse, each as a finding (E07, E08). `threads`:
-/// 0 for one per CPU.
+/// What check_digests() would refuse, each as a finding (E07, E08).
 std::vector<Finding> digest_findings(const Tape& tape, int threads = 0);
 
 /// Throws Error where the file was edited after it was written: Tape::edited.

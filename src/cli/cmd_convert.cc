@@ -150,7 +150,9 @@ std::int64_t checked_digests(const ConvertCommand& command,
     return count_digests(converted.tape);
   const bool same = !to_json(command) && !command.dtype &&
                     command.axes.empty() && !command.unstack && !command.system;
-  return same ? count_digests(converted.whole) : check_digests(converted.whole);
+  return same ? count_digests(converted.whole)
+              : check_digests(converted.whole,
+                              static_cast<int>(command.common.threads));
 }
 
 void check_overflow(const RoundingReport& rounding, DType dtype) {
@@ -205,6 +207,7 @@ std::int64_t write(const ConvertCommand& command, const Tape& tape,
       .force = command.force,
       .compress = command.compress || command.level,
       .level = static_cast<int>(command.level.value_or(1)),
+      .threads = static_cast<int>(command.common.threads),
       .progress = line.callback()};
   if (!to_stdout(command)) {
     write_tape(tape, command.out, options);

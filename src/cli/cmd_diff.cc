@@ -58,8 +58,8 @@ DiffReport compared(const DiffCommand& command) {
   const Tape expected = read_tape(command.names.expected);
   const Tape actual = read_tape(command.names.actual);
   if (command.verify) {
-    verify_digests(expected, command.names.expected);
-    verify_digests(actual, command.names.actual);
+    verify_digests(expected, command.names.expected, command.common.threads);
+    verify_digests(actual, command.names.actual, command.common.threads);
   }
   std::optional<Tape> queries;
   if (!command.queries.empty()) queries = read_tape(command.queries);

@@ -38,10 +38,12 @@ struct ReplayCommand {
 
 Tape opened(const ReplayCommand& command) {
   Tape tape = read_tape(command.file);
-  if (command.verify) verify_digests(tape, command.file);
+  if (command.verify)
+    verify_digests(tape, command.file, command.common.threads);
   if (command.cache.empty()) return tape;
   Tape other = read_tape(command.cache);
-  if (command.verify) verify_digests(other, command.cache);
+  if (command.verify)
+    verify_digests(other, command.cache, command.common.threads);
   tape.cache = std::move(other.cache);
   return tape;
 }
@@ -138,13 +140,18 @@ void check_no_steps_asked(const ReplayCommand& command) {
                    option + " is for"});
 }
 
+WriteOptions write_options(const ReplayCommand& command) {
+  return {.force = command.force,
+          .threads = static_cast<int>(command.common.threads)};
+}
+
 Outcome run_log(const ReplayCommand& command, const Tape& tape) {
   check_no_steps_asked(command);
   const OperationsReport report = replayed_log(command, tape);
   if (!command.write.empty()) {
     Tape after = without_trace(tape);  // which has been done
     after.cache = report.cache;
-    write_tape(after, command.write, {.force = command.force});
+    write_tape(after, command.write, write_options(command));
   }
   return {.status = report.success() ? kGood : kBad,
           .out = text_of(report, command)};
@@ -155,7 +162,7 @@ Outcome run_steps(const ReplayCommand& command, const Tape& tape) {
   std::optional<OperationsReport> log;
   if (!tape.trace->operations.empty()) log = replayed_log(command, tape);
   if (report.replayed)
-    write_tape(*report.replayed, command.write, {.force = command.force});
+    write_tape(*report.replayed, command.write, write_options(command));
   const bool good = report.success() && (!log || log->success());
   const int status = good ? kGood : kBad;
   if (command.svg == kStandardOutput)

@@ -83,6 +83,15 @@ std::vector<std::string> normalized(std::vector<std::string> arguments) {
   return arguments;
 }
 
+// Completions are of all commands.
+bool may_be_meant(const Command& command,
+                  const std::vector<std::string>& arguments) {
+  return std::any_of(
+      arguments.begin(), arguments.end(), [&](const std::string& word) {
+        return word == command.name || word.starts_with("--generate");
+      });
+}
+
 CLI::App& chosen(CLI::App& app) {
   const auto commands = app.get_subcommands();
   return commands.empty() ? app : *commands.front();
@@ -101,7 +110,8 @@ Outcome run_chosen(const Program& program) {
 
 }  // namespace
 
-Program::Program() : app(std::make_unique<CLI::App>()) {
+Program::Program(const std::vector<std::string>& arguments)
+    : app(std::make_unique<CLI::App>()) {
   app->name("kvtape");
   app->description(
       "Inspect, validate and replay dumped transformer key/value caches");
@@ -117,16 +127,17 @@ Program::Program() : app(std::make_unique<CLI::App>()) {
   for (const Command& command : kCommands) {
     CLI::App* sub = app->add_subcommand(std::string(command.name),
                                         std::string(command.summary));
-    actions.push_back(command.declare(*sub));
+    actions.push_back(may_be_meant(command, arguments) ? command.declare(*sub)
+                                                       : Action());
   }
 }
 
 Program::~Program() = default;
 
 Outcome run_program(std::vector<std::string> arguments) {
-  Program program;
-  CLI::App& app = *program.app;
   arguments = normalized(std::move(arguments));
+  const Program program(arguments);
+  CLI::App& app = *program.app;
   std::reverse(arguments.begin(), arguments.end());  // as the parser wants it
   try {
     app.parse(std::move(arguments));

@@ -9,15 +9,16 @@
 
 namespace kvtape::cli {
 
-/// The program with all its commands and options, and what each would do. The
-/// actions are in the order of kCommands.
+/// The program with its commands, and what each would do. The actions are in
+/// the order of kCommands. Only commands that the arguments name have options,
+/// as all of them would take half of the time of a short run.
 struct Program {
   std::unique_ptr<CLI::App> app;
   std::vector<Action> actions;
   bool version = false;
   std::string generate;
 
-  Program();
+  explicit Program(const std::vector<std::string>& arguments);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

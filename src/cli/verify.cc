@@ -21,10 +21,11 @@ void add_verify(CLI::App& app, bool& verify) {
       verify);
 }
 
-void verify_digests(const Tape& tape, const std::string& file) {
+void verify_digests(const Tape& tape, const std::string& file,
+                    std::int64_t threads) {
   try {
     check_edited(tape);
-    if (check_digests(tape) != 0) return;
+    if (check_digests(tape, static_cast<int>(threads)) != 0) return;
   } catch (const Error& error) {
     throw located(error, file);
   }

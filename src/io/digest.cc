@@ -79,10 +79,10 @@ void check_digest(const PlannedDataset& dataset, const std::string& digest) {
 }
 
 std::string digest_of(
-    const PlannedDataset& dataset,
+    const PlannedDataset& dataset, ThreadPool& pool,
     const std::function<void(std::span<const std::byte>)>& visit) {
   Digest digest(dataset);
-  stream(dataset, [&](std::span<const std::byte> elements) {
+  stream(dataset, pool, [&](std::span<const std::byte> elements) {
     digest.add(elements);
     if (visit) visit(elements);
   });

@@ -40,7 +40,7 @@ class Digest {
 /// Reads the elements; `visit` is given them on the way. Throws Error where the
 /// file that they come from recorded another digest of the same dataset.
 std::string digest_of(
-    const PlannedDataset& dataset,
+    const PlannedDataset& dataset, ThreadPool& pool,
     const std::function<void(std::span<const std::byte>)>& visit = {});
 
 /// Throws Error where the file that the elements come from recorded another.

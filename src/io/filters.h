@@ -12,13 +12,13 @@
 
 namespace kvtape {
 
-/// Undoes the filters of a chunk. Bit i of `skipped`: filter i was not applied.
-/// `chunk` has exactly the chunk's bytes; `stored` and `scratch` are used up.
-/// Returns what is wrong, or nothing.
+/// Undoes the filters of a chunk of `bytes`. Bit i of `skipped`: filter i was
+/// not applied. `chunk` is what is stored and becomes the chunk, `scratch` is
+/// used up: the two may have changed places. Returns what is wrong, or nothing.
 std::string decode_chunk(const std::vector<StoredFilter>& filters,
-                         std::uint32_t skipped, std::vector<std::byte>& stored,
-                         std::vector<std::byte>& scratch,
-                         std::span<std::byte> chunk);
+                         std::uint32_t skipped, std::size_t bytes,
+                         std::vector<std::byte>& chunk,
+                         std::vector<std::byte>& scratch);
 
 /// Applies shuffle, deflate and fletcher32 in this order; the result replaces
 /// `chunk`. Returns which filter was skipped, as a bit: deflate, where it

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <set>
 #include <string_view>
 
@@ -20,6 +21,7 @@ namespace {
 constexpr std::int64_t kChunksOfPage =
     256;                                  // places that are asked for at once
 constexpr std::size_t kMostPages = 1024;  // that are kept: 6 MiB
+constexpr std::size_t kSmallChunk = std::size_t{4} << 20;  // bytes
 
 // Objects come as a walk finds them: every one below a group that came before.
 class Places {
@@ -123,49 +125,90 @@ void Hdf5File::read(std::size_t object, const Box& box,
                     std::span<std::byte> out) const {
   if (out.empty()) return;
   const StoredDataset& d = *objects_[object].dataset;
+  if (d.layout == StoredDataset::Layout::kChunked)
+    return read_chunks(object, box, out.data());
   const int size = bytes_per_element(d.dtype);
-  if (d.layout == StoredDataset::Layout::kCompact) {
-    copy_box(d.compact.data(), d.sizes, size, box, out);
-    if (d.big_endian) swap_bytes(out, size);
-    return;
-  }
-  for_each_chunk(box, d.chunk, [&](std::span<const std::int64_t> index) {
-    const ChunkBytes bytes = chunk(object, index);
-    copy_overlap(bytes->data(), origin_of(d, index), d.chunk, box, out.data(),
-                 size);
-  });
+  copy_box(d.compact.data(), d.sizes, size, box, out);
+  if (d.big_endian) swap_bytes(out, size);
 }
 
-ChunkBytes Hdf5File::chunk(std::size_t object,
-                           std::span<const std::int64_t> index) const {
+// What another thread makes meanwhile is left for the end, so that threads
+// whose boxes share chunks divide them among themselves.
+void Hdf5File::read_chunks(std::size_t object, const Box& box,
+                           std::byte* out) const {
+  const StoredDataset& d = *objects_[object].dataset;
+  using Index = std::vector<std::int64_t>;
+  const auto key_of = [&](std::span<const std::int64_t> index) {
+    return ChunkKey{object, number_of(d, index)};
+  };
+  const auto take = [&](std::span<const std::int64_t> index,
+                        const ChunkCache::Found& found) {
+    const ChunkBytes bytes = found.mine ? make(object, index) : found.chunk;
+    copy_overlap(bytes->data(), origin_of(d, index), d.chunk, box, out,
+                 bytes_per_element(d.dtype));
+  };
+  const std::size_t chunk_bytes = bytes_of(d.chunk, d.dtype);
+  std::vector<Index> others;  // that other threads make meanwhile
+  std::exception_ptr wrong;
+  for_each_chunk(box, d.chunk, [&](std::span<const std::int64_t> index) {
+    if (wrong) return;
+    const auto found = cache_.find(key_of(index), chunk_bytes);
+    if (!found.mine && found.chunk == nullptr)
+      return others.push_back(Index(index.begin(), index.end()));
+    try {
+      take(index, found);
+    } catch (...) {
+      wrong = std::current_exception();
+    }
+  });
+  // These came before the one that is wrong, and may be wrong themselves.
+  for (const Index& index : others)
+    take(index, cache_.wait(key_of(index), chunk_bytes));
+  if (wrong) std::rethrow_exception(wrong);
+}
+
+// Of a chunk that this thread has claimed.
+ChunkBytes Hdf5File::make(std::size_t object,
+                          std::span<const std::int64_t> index) const {
   const StoredDataset& d = *objects_[object].dataset;
   const std::int64_t number = number_of(d, index);
-  if (ChunkBytes found = cache_.find({object, number})) return found;
-  const auto bytes = cache_.buffer(bytes_of(d.chunk, d.dtype));
-  decode(object, index, place_of(object, number), *bytes);
-  cache_.put({object, number}, bytes);
-  return bytes;
+  try {
+    const auto bytes = cache_.buffer(bytes_of(d.chunk, d.dtype));
+    decode(object, index, place_of(object, number), *bytes);
+    cache_.put({object, number}, bytes);
+    return bytes;
+  } catch (...) {
+    cache_.give_up({object, number});
+    throw;
+  }
 }
 
 void Hdf5File::decode(std::size_t object, std::span<const std::int64_t> index,
-                      const ChunkPlace& place, std::span<std::byte> out) const {
-  thread_local std::vector<std::byte> stored;
-  thread_local std::vector<std::byte> scratch;
+                      const ChunkPlace& place,
+                      std::vector<std::byte>& chunk) const {
   const StoredDataset& d = *objects_[object].dataset;
+  const std::size_t bytes = bytes_of(d.chunk, d.dtype);
   const auto refuse = [&](const std::string& wrong) {
     fail(object, "chunk at " + list_text(origin_of(d, index)) + ": " + wrong);
   };
   if (place.bytes == 0) refuse("never written");
   if (place.bytes < 0) refuse("it cannot be found");
-  if (d.filters.empty() ? place.bytes != std::ssize(out)
-                        : place.bytes > room(out.size()))
-    refuse(fmt::format("it has {} bytes, not {}", place.bytes, out.size()));
-  stored.resize(static_cast<std::size_t>(place.bytes));
-  if (!input_->read(place.address, stored)) refuse("it cannot be read");
+  if (d.filters.empty() ? place.bytes != static_cast<std::int64_t>(bytes)
+                        : place.bytes > room(bytes))
+    refuse(fmt::format("it has {} bytes, not {}", place.bytes, bytes));
+  // Kept between chunks, but for large ones: they would add up over threads.
+  thread_local std::vector<std::byte> small;
+  std::vector<std::byte> large;
+  std::vector<std::byte>& scratch = bytes <= kSmallChunk ? small : large;
+  // The two change places at every filter: both have room for all of it.
+  chunk.reserve(static_cast<std::size_t>(room(bytes)));
+  scratch.reserve(static_cast<std::size_t>(room(bytes)));
+  chunk.resize(static_cast<std::size_t>(place.bytes));
+  if (!input_->read(place.address, chunk)) refuse("it cannot be read");
   const std::string wrong =
-      decode_chunk(d.filters, place.skipped, stored, scratch, out);
+      decode_chunk(d.filters, place.skipped, bytes, chunk, scratch);
   if (!wrong.empty()) refuse(wrong);
-  if (d.big_endian) swap_bytes(out, bytes_per_element(d.dtype));
+  if (d.big_endian) swap_bytes(chunk, bytes_per_element(d.dtype));
 }
 
 ChunkPlace Hdf5File::place_of(std::size_t object, std::int64_t number) const {

@@ -30,20 +30,21 @@ class Hdf5File {
   const std::vector<StoredObject>& objects() const { return objects_; }
 
   /// A box of a chunked or compact dataset, packed, little-endian. May be
-  /// called from several threads. Requires a checked box. Throws Error when
-  /// bytes are missing or damaged.
+  /// called from several threads: those whose boxes share chunks decode each
+  /// once. Requires a checked box. Throws Error when bytes are missing or
+  /// damaged: of the first chunk in C order, whatever the other threads do.
   void read(std::size_t object, const Box& box, std::span<std::byte> out) const;
 
  private:
-  using ChunkKey = std::pair<std::size_t, std::int64_t>;  // object, number
   using Page = std::vector<ChunkPlace>;
 
   [[noreturn]] void fail(std::size_t object, std::string text) const;
   void describe();
-  ChunkBytes chunk(std::size_t object,
-                   std::span<const std::int64_t> index) const;
+  void read_chunks(std::size_t object, const Box& box, std::byte* out) const;
+  ChunkBytes make(std::size_t object,
+                  std::span<const std::int64_t> index) const;
   void decode(std::size_t object, std::span<const std::int64_t> index,
-              const ChunkPlace& place, std::span<std::byte> out) const;
+              const ChunkPlace& place, std::vector<std::byte>& chunk) const;
   ChunkPlace place_of(std::size_t object, std::int64_t number) const;
   Page find_page(std::size_t object, std::int64_t page) const;
   void check_page(std::size_t object, Page page) const;

@@ -170,7 +170,7 @@ int Hdf5Process::end() {
   return status;
 }
 
-void Hdf5Process::fail_dead() {
+Error Hdf5Process::cause_of_death() {
   // It has closed the socket, so it should end by itself, and say how.
   constexpr int kMilliseconds = 1000;
   int status = 0;
@@ -184,12 +184,13 @@ void Hdf5Process::fail_dead() {
   }
   if (process_ >= 0) status = end();
   if (WIFSIGNALED(status))
-    throw Error({.text = fmt::format(
-                     "{} died (signal {}, {}): the file is corrupt or hostile",
-                     kProgram, WTERMSIG(status), strsignal(WTERMSIG(status)))});
-  throw Error({.text = fmt::format("{} ended with status {}", kProgram,
-                                   WEXITSTATUS(status)),
-               .hint = "it may have had too little memory to start"});
+    return Error(
+        {.text = fmt::format(
+             "{} died (signal {}, {}): the file is corrupt or hostile",
+             kProgram, WTERMSIG(status), strsignal(WTERMSIG(status)))});
+  return Error({.text = fmt::format("{} ended with status {}", kProgram,
+                                    WEXITSTATUS(status)),
+                .hint = "it may have had too little memory to start"});
 }
 
 void Hdf5Process::send(Hdf5Request request, const WireWriter& payload) {
@@ -197,10 +198,15 @@ void Hdf5Process::send(Hdf5Request request, const WireWriter& payload) {
 }
 
 Message Hdf5Process::receive() {
-  if (process_ < 0)
-    throw Error({.text = fmt::format("{} has ended", kProgram)});
-  auto message = channel_.receive(kPatience);
-  if (!message) fail_dead();
+  if (death_) throw *death_;
+  std::optional<Message> message;
+  try {
+    message = channel_.receive(kPatience);
+  } catch (const Error& error) {
+    death_ = error;  // a late answer is none to what will be asked
+    throw;
+  }
+  if (!message) throw death_.emplace(cause_of_death());
   if (message->kind == static_cast<std::uint8_t>(Hdf5Reply::kError)) {
     WireReader in(message->payload);
     throw Error(get_error(in));

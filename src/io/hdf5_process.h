@@ -4,9 +4,12 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
 #include "io/channel.h"
 #include "io/hdf5_messages.h"
 #include "io/input_file.h"
+#include "kvtape/error.h"
 
 namespace kvtape {
 
@@ -31,13 +34,14 @@ class Hdf5Process {
 
  private:
   void start(const InputFile* input);
-  [[noreturn]] void fail_dead();
+  Error cause_of_death();
   int end();  // status of the process
 
   int socket_ = -1;
   pid_t process_ = -1;
   Channel channel_{-1};
   Hdf5Hello hello_;
+  std::optional<Error> death_;  // said again to whoever asks later
 };
 
 }  // namespace kvtape

@@ -35,7 +35,7 @@ Sizes chunk_sizes(Sizes sizes, int bytes_per_element) {
 class Hdf5Writer {
  public:
   Hdf5Writer(AtomicFile& out, const WriteOptions& options)
-      : out_(out), options_(options) {}
+      : out_(out), options_(options), pool_(options.threads) {}
 
   void run(const WritePlan& plan) {
     for (const auto& [path, object] : plan)
@@ -130,8 +130,8 @@ class Hdf5Writer {
   // Those of a contiguous dataset go to where libhdf5 has put it, chunks have
   // gone already. Returns the digest: the elements are read once for both.
   std::string write_elements(const PlannedDataset& planned, std::int64_t at) {
-    if (at < 0) return digest_of(planned);
-    return digest_of(planned, [&](std::span<const std::byte> bytes) {
+    if (at < 0) return digest_of(planned, pool_);
+    return digest_of(planned, pool_, [&](std::span<const std::byte> bytes) {
       out_.write(at, bytes);
       at += std::ssize(bytes);
       tell_progress(std::ssize(bytes));
@@ -219,6 +219,7 @@ class Hdf5Writer {
 
   AtomicFile& out_;
   const WriteOptions& options_;
+  ThreadPool pool_;
   Hdf5Process process_{nullptr};
   std::vector<StoredObject> objects_;  // as they were put
   std::int64_t done_ = 0;              // bytes of tensors

@@ -160,10 +160,11 @@ class NanPayloads {
   std::string text_;
 };
 
-void write_payloads(const PlannedDataset& dataset, JsonWriter& writer) {
+void write_payloads(const PlannedDataset& dataset, JsonWriter& writer,
+                    ThreadPool& pool) {
   if (!is_float(dataset.dtype)) return;
   NanPayloads payloads(dataset.dtype);
-  stream(dataset, [&](Bytes bytes) { payloads.add(bytes); });
+  stream(dataset, pool, [&](Bytes bytes) { payloads.add(bytes); });
   if (!payloads.text().empty())
     writer.member("nan_payloads", "[" + payloads.text() + "]");
 }
@@ -241,7 +242,7 @@ void write_tensor(const PlannedObject& object, Encoding encoding,
     writer.member("digest", json_string(digested.digest), Line::kSame);
   }
   if (encoding == Encoding::kNumbers) {
-    write_payloads(dataset, writer);
+    write_payloads(dataset, writer, pass.pool());
     write_numbers(dataset, writer, pass);
   }
   if (encoding == Encoding::kBase64) write_base64(dataset, writer, pass);

@@ -26,13 +26,22 @@ bool advance(Sizes& index, std::span<const std::int64_t> first,
   return false;
 }
 
-std::int64_t offset_of(const Sizes& index, std::span<const std::int64_t> origin,
-                       const Sizes& strides) {
-  std::int64_t offset = 0;
-  for (std::size_t axis = 0; axis < index.size(); ++axis)
-    offset += (index[axis] - origin[axis]) * strides[axis];
-  return offset;
-}
+// Copies rows of two arrays that differ in their strides; all in bytes.
+struct RowCopy {
+  Sizes count;  // of rows along each axis
+  Sizes from;   // strides
+  Sizes to;
+  std::size_t bytes = 0;  // of a row
+
+  void run(const std::byte* data, std::byte* out, std::size_t axis = 0) const {
+    if (axis == count.size()) {
+      std::memcpy(out, data, bytes);
+      return;
+    }
+    for (std::int64_t row = 0; row < count[axis]; ++row)
+      run(data + row * from[axis], out + row * to[axis], axis + 1);
+  }
+};
 
 }  // namespace
 
@@ -53,26 +62,28 @@ void for_each_chunk(
 void copy_overlap(const std::byte* data, std::span<const std::int64_t> origin,
                   std::span<const std::int64_t> chunk, const Box& box,
                   std::byte* out, int bytes_per_element) {
-  const std::size_t rank = chunk.size();
-  Sizes first(rank);
-  Sizes last(rank);
-  for (std::size_t axis = 0; axis < rank; ++axis) {
-    first[axis] = std::max(origin[axis], box.first[axis]);
-    last[axis] = std::min(origin[axis] + chunk[axis],
-                          box.first[axis] + box.count[axis]) -
-                 1;
+  RowCopy rows{.from = strides_of(chunk), .to = strides_of(box.count)};
+  for (std::size_t axis = 0; axis < chunk.size(); ++axis) {
+    const std::int64_t first = std::max(origin[axis], box.first[axis]);
+    const std::int64_t end =
+        std::min(origin[axis] + chunk[axis], box.first[axis] + box.count[axis]);
+    rows.count.push_back(end - first);
+    rows.from[axis] *= bytes_per_element;
+    rows.to[axis] *= bytes_per_element;
+    data += (first - origin[axis]) * rows.from[axis];
+    out += (first - box.first[axis]) * rows.to[axis];
   }
-  // Runs along the last axis.
-  const std::int64_t run = last[rank - 1] - first[rank - 1] + 1;
-  last[rank - 1] = first[rank - 1];
-  const Sizes from = strides_of(chunk);
-  const Sizes to = strides_of(box.count);
-  Sizes index = first;
-  do
-    std::memcpy(out + offset_of(index, box.first, to) * bytes_per_element,
-                data + offset_of(index, origin, from) * bytes_per_element,
-                static_cast<std::size_t>(run * bytes_per_element));
-  while (advance(index, first, last));
+  // A row goes on where the next axis is whole on both sides.
+  std::int64_t bytes = bytes_per_element;
+  for (;;) {
+    const std::size_t axis = rows.count.size() - 1;
+    const std::int64_t count = rows.count.back();
+    rows.count.pop_back();
+    bytes *= count;
+    if (axis == 0 || count != chunk[axis] || count != box.count[axis]) break;
+  }
+  rows.bytes = static_cast<std::size_t>(bytes);
+  rows.run(data, out);
 }
 
 void for_each_run(std::span<const std::int64_t> sizes, std::int64_t first,

@@ -50,11 +50,12 @@ void check_edited(const Tape& tape) {
                .hint = tape.edited->fix});
 }
 
-std::int64_t check_digests(const Tape& tape) {
+std::int64_t check_digests(const Tape& tape, int threads) {
+  ThreadPool pool(threads);
   return for_each_digest(
-      tape, [](const std::string& path, const PlannedDataset& dataset) {
+      tape, [&](const std::string& path, const PlannedDataset& dataset) {
         try {
-          digest_of(dataset);
+          digest_of(dataset, pool);
         } catch (const Error& error) {
           ErrorParts parts = error.parts();
           if (parts.object.empty()) parts.object = path;
@@ -73,8 +74,9 @@ std::vector<Finding> digest_findings(const Tape& tape, int threads) {
   ThreadPool pool(threads);
   pool.run(std::ssize(datasets), [&](std::int64_t i, int) {
     const auto& [path, dataset] = datasets[static_cast<std::size_t>(i)];
+    ThreadPool alone(1);
     try {
-      digest_of(dataset);
+      digest_of(dataset, alone);
     } catch (const Error& error) {
       const ErrorParts& parts = error.parts();
       if (parts.field != "digest") throw;

@@ -27,7 +27,7 @@ void TensorPass::advance(std::int64_t bytes) {
 
 void TensorPass::read(const PlannedDataset& dataset,
                       const std::function<void(Bytes)>& visit) {
-  stream(dataset, [&](Bytes bytes) {
+  stream(dataset, pool_, [&](Bytes bytes) {
     while (!bytes.empty()) {
       const Bytes slab = bytes.first(std::min(kSlabBytes, bytes.size()));
       visit(slab);

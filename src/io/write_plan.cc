@@ -392,9 +392,29 @@ void read_planned(const PlannedDataset& dataset, Box box,
   copy_box(bytes.data(), dataset.source_sizes, size, box, out);
 }
 
-void stream(const PlannedDataset& dataset,
+namespace {
+
+// `count` elements of the dataset from number `at` on, in order.
+void read_elements(const PlannedDataset& dataset, std::int64_t at,
+                   std::int64_t count, std::span<std::byte> out) {
+  const std::int64_t size = bytes_per_element(dataset.dtype);
+  for_each_run(dataset.box.count, at, count, [&](Box run) {
+    std::int64_t bytes = size;
+    for (std::size_t axis = 0; axis < run.first.size(); ++axis) {
+      run.first[axis] += dataset.box.first[axis];
+      bytes *= run.count[axis];
+    }
+    read_planned(dataset, run, out.first(static_cast<std::size_t>(bytes)));
+    out = out.subspan(static_cast<std::size_t>(bytes));
+  });
+}
+
+}  // namespace
+
+void stream(const PlannedDataset& dataset, ThreadPool& pool,
             const std::function<void(std::span<const std::byte>)>& visit) {
-  constexpr std::int64_t kSlabBytes = 4 << 20;
+  constexpr std::int64_t kSlabBytes = 8 << 20;
+  constexpr std::int64_t kPartBytes = 256 << 10;  // at least, for a thread
   const std::int64_t size = bytes_per_element(dataset.dtype);
   const std::int64_t total = bytes_of(dataset) / size;
   const auto bytes = dataset.source->bytes();
@@ -411,16 +431,20 @@ void stream(const PlannedDataset& dataset,
   std::vector<std::byte> slab;
   for (std::int64_t at = 0; at < total;) {
     const std::int64_t count = std::min(kSlabBytes / size, total - at);
-    for_each_run(dataset.box.count, at, count, [&](Box run) {
-      std::int64_t elements = 1;
-      for (std::size_t axis = 0; axis < run.first.size(); ++axis) {
-        run.first[axis] += dataset.box.first[axis];
-        elements *= run.count[axis];
-      }
-      slab.resize(static_cast<std::size_t>(elements * size));
-      read_planned(dataset, run, slab);
-      visit(slab);
+    slab.resize(static_cast<std::size_t>(count * size));
+    // A part of the slab for each thread, unless waking it would cost more; the
+    // first that fails is told.
+    const std::int64_t part =
+        std::max((count - 1) / pool.size() + 1, kPartBytes / size);
+    pool.run((count - 1) / part + 1, [&](std::int64_t task, int /*worker*/) {
+      const std::int64_t first = task * part;
+      const std::int64_t here = std::min(part, count - first);
+      read_elements(
+          dataset, at + first, here,
+          std::span(slab).subspan(static_cast<std::size_t>(first * size),
+                                  static_cast<std::size_t>(here * size)));
     });
+    visit(slab);
     at += count;
   }
 }

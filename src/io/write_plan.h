@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/thread_pool.h"
 #include "io/stored_object.h"
 #include "kvtape/tape.h"
 
@@ -41,8 +42,9 @@ enum class Stacks : std::uint8_t {
 /// Throws Error where two things would stand at one path.
 WritePlan plan_of(const Tape& tape, Stacks stacks = Stacks::kKept);
 
-/// Calls `visit` with the dataset's bytes, in order, a few MiB at a time.
-void stream(const PlannedDataset& dataset,
+/// Calls `visit` with the dataset's bytes, in order, a few MiB at a time: the
+/// same pieces for any number of threads, which read what has no address.
+void stream(const PlannedDataset& dataset, ThreadPool& pool,
             const std::function<void(std::span<const std::byte>)>& visit);
 
 /// Copies a box of the dataset to `out`, packed.

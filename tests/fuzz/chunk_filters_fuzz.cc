@@ -34,11 +34,10 @@ void check(bool holds) {
 std::pair<std::string, Bytes> decoded(const std::vector<StoredFilter>& filters,
                                       unsigned skipped, Bytes stored,
                                       std::size_t bytes, std::byte before) {
-  Bytes chunk(bytes, before);
   Bytes scratch(bytes, before);
-  std::string wrong = decode_chunk(filters, skipped, stored, scratch, chunk);
-  if (!wrong.empty()) chunk.clear();
-  return {std::move(wrong), std::move(chunk)};
+  std::string wrong = decode_chunk(filters, skipped, bytes, stored, scratch);
+  if (!wrong.empty()) stored.clear();
+  return {std::move(wrong), std::move(stored)};
 }
 
 void check_round_trip(const Bytes& data, unsigned element_bytes, int level) {

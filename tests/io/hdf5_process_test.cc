@@ -12,6 +12,7 @@
 #include "io/same_tape.h"
 #include "kvtape/error.h"
 #include "kvtape/io.h"
+#include "kvtape/json.h"
 #include "kvtape/version.h"
 
 namespace kvtape::test {
@@ -36,6 +37,8 @@ class Impostor {
     setenv("KVTAPE_LIBEXEC", before_.c_str(), 1);
     fs::remove_all(folder_);
   }
+
+  std::string file() const { return folder_ / "file.h5"; }
 
  private:
   fs::path folder_ = fs::temp_directory_path() /
@@ -116,6 +119,41 @@ TEST_CASE("a reader of HDF5 is believed as little as a file") {
   CHECK(said(hello() + kRoot +
              object(tensor(std::numeric_limits<std::int64_t>::max() - 3, 4)))
             .find("inside the file of") != std::string::npos);
+}
+
+// A cache in chunks that nobody will find.
+std::string chunked_cache() {
+  StoredObject root{.path = "/", .attributes = {}, .dataset = {}};
+  root.attributes = {{"format", std::string("kvtape")},
+                     {"format_version", std::int64_t{1}}};
+  StoredObject x{.path = "/x", .attributes = {}, .dataset = StoredDataset{}};
+  x.dataset->sizes = {1 << 21};
+  x.dataset->layout = StoredDataset::Layout::kChunked;
+  x.dataset->stored_bytes = 64;
+  x.dataset->chunk = {1 << 16};
+  x.dataset->filters = {{.kind = StoredFilter::Kind::kDeflate}};
+  return hello() + object(root) + object(x) + framed(Hdf5Reply::kDone, {});
+}
+
+TEST_CASE("a reader of HDF5 that dies in the middle is told by every thread") {
+  for (const int threads : {1, 2, 8}) {
+    const Impostor impostor(chunked_cache(), "kill -SEGV $$");
+    std::ofstream(impostor.file(), std::ios::binary)
+        << std::ifstream(made("contiguous"), std::ios::binary).rdbuf()
+        << std::string(1 << 13, '\0');
+    const Tape tape = read_tape(impostor.file());
+    for (int again = 0; again < 2; ++again) {
+      std::string found;
+      try {
+        write_json(tape, {.threads = threads}, [](std::string_view) {});
+      } catch (const Error& error) {
+        found = error.what();
+      }
+      CHECK(found == impostor.file() +
+                         ": /x: kvtape-hdf5 died (signal 11, Segmentation "
+                         "fault): the file is corrupt or hostile");
+    }
+  }
 }
 
 TEST_CASE("random messages are refused or understood, and nothing else") {
