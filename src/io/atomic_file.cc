@@ -59,6 +59,16 @@ std::string followed(const std::string& path) {
   return real == nullptr ? path : std::string(real.get());
 }
 
+// To the system the bytes of a mapped input that was cut short are a bad
+// address. Reading them raises SIGBUS, and its handler names the input.
+void read_each_page(std::span<const std::byte> bytes) {
+  constexpr std::size_t kPage = 4096;
+  const volatile std::byte* const at = bytes.data();
+  for (std::size_t i = 0; i < bytes.size(); i += kPage)
+    static_cast<void>(at[i]);
+  static_cast<void>(at[bytes.size() - 1]);
+}
+
 std::string_view kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISFIFO(mode)) return "a pipe";
@@ -129,7 +139,11 @@ void AtomicFile::write(std::int64_t offset, std::span<const std::byte> bytes) {
     const ssize_t done =
         pwrite(descriptor_, bytes.data(), bytes.size(), offset);
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) fail("write", done == 0 ? EIO : errno);
+    if (done <= 0) {
+      const int error = done == 0 ? EIO : errno;
+      if (error == EFAULT) read_each_page(bytes);
+      fail("write", error);
+    }
     bytes = bytes.subspan(static_cast<std::size_t>(done));
     offset += done;
   }

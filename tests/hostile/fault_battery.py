@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Makes system calls and allocations fail under commands that write.
 
-    fault_battery.py PROGRAM SHIM [--full]
+    fault_battery.py PROGRAM SHIM [--full] [--jobs N]
 
 SHIM is fail_nth.c, built. For every command, with and without an old file at
 the output's name, the n-th call of a class fails (once, or from then on), is
@@ -243,12 +243,13 @@ def main():
     parser.add_argument("program")
     parser.add_argument("shim")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     program = str(pathlib.Path(options.program).resolve())
     shim = str(pathlib.Path(options.shim).resolve())
     times = 30 if options.full else 3
     with tempfile.TemporaryDirectory() as folder, \
-            concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         subprocess.run([program, "sample", "-q", f"{folder}/in.h5"], check=True)
         subprocess.run([program, "convert", "-q", f"{folder}/in.h5",
                         f"{folder}/in.json"], check=True)

@@ -45,6 +45,18 @@ def places(value, path=()):
             yield from places(value[key], path + (key,))
 
 
+def is_tensor(value):
+    """Whether it is one still, whatever was put into it before."""
+    return (isinstance(value, dict) and "data" in value and
+            value.get("dtype") in [*SIZES] and
+            isinstance(value.get("axes"), list) and
+            isinstance(value.get("shape"), list) and
+            all(type(size) is int and 0 <= size < 1000
+                for size in value["shape"]) and
+            len(value["axes"]) == len(value["shape"]) and
+            math.prod(value["shape"]) < 1 << 20)
+
+
 def change_tensor(tensor, rng):
     shape = list(tensor["shape"])
     what = rng.choice(["size", "size", "size", "axis", "order", "dtype"])
@@ -70,7 +82,7 @@ def change(document, rng):
     parent = document
     for key in path[:-1]:
         parent = parent[key]
-    if isinstance(value, dict) and "data" in value and rng.random() < 0.8:
+    if is_tensor(value) and rng.random() < 0.8:
         change_tensor(value, rng)
     elif path[-1] == "op":
         parent["op"] = rng.choice(OPERATIONS)

@@ -1,7 +1,9 @@
 // What the reader and the writer refuse, and in what words.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -9,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/atomic_file.h"
 #include "io/same_tape.h"
 #include "kvtape/error.h"
 #include "kvtape/io.h"
@@ -287,6 +290,32 @@ TEST_CASE("a full disk leaves what was there, and nothing else") {
       CHECK(content(old) == "precious");
       CHECK(files_in(folder.path) == 1);
     }
+}
+
+// The handler of the program says that the input has changed; "cannot write"
+// would blame the output.
+TEST_CASE("an input cut short while its bytes are written raises SIGBUS") {
+  const Folder folder;
+  const std::string in = folder.file("in.h5", std::string(16384, 'x'));
+  const int descriptor = open(in.c_str(), O_RDONLY | O_CLOEXEC);
+  void* at = mmap(nullptr, 16384, PROT_READ, MAP_SHARED, descriptor, 0);
+  REQUIRE(at != MAP_FAILED);
+  fs::resize_file(in, 100);
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGBUS, SIG_DFL);
+    try {
+      AtomicFile out(folder.path / "out.h5", false);
+      out.write(0, {static_cast<const std::byte*>(at), 16384});
+    } catch (const Error&) {
+    }
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS));
+  munmap(at, 16384);
+  close(descriptor);
 }
 
 }  // namespace
