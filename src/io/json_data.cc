@@ -70,6 +70,7 @@ class ElementReader {
   void expect(char first, const char* what) {
     if (text_.at_end()) fail(0, what, "the end of the document");
     if (text_.ahead().front() != first) fail(0, what, "something else");
+    start_ = text_.place();
     text_.skip(1);
   }
 
@@ -117,9 +118,11 @@ class ElementReader {
       std::uint64_t bits = 0;
       std::memcpy(&bits, &elements[at], size_);
       if (!is_nan(bits, tensor_.dtype()))
+        // What has been read behind it depends on how the text came in.
         throw Error(
-            {.text = fmt::format("expected NaN at element {}, found a number",
-                                 payload.element)});
+            {.text = fmt::format("line {}, column {}: expected NaN at "
+                                 "element {}, found a number",
+                                 start_.line, start_.column, payload.element)});
       std::memcpy(&elements[at], payload.bits.data(), size_);
     }
   }
@@ -190,6 +193,7 @@ class ElementReader {
   TextStream& text_;
   const JsonTensor& tensor_;
   TensorStore* store_;
+  TextPlace start_;                // of the elements
   std::size_t size_;               // of an element
   std::size_t bytes_ = 0;          // kept
   std::vector<std::byte> buffer_;  // of what is not yet kept
