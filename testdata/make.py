@@ -364,6 +364,12 @@ def refused_attribute_long(path):
 
 
 @file
+def refused_attribute_texts(path):
+    with start(path) as f:
+        f.attrs["notes"] = ["x"] * 1025
+
+
+@file
 def refused_attribute_shape(path):
     """Neither a scalar nor an array nor None: libhdf5 takes any number for it."""
     with h5py.File(path, "w", libver="earliest") as f:

@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kMostAttributes = 1024;    // of an object
 constexpr std::size_t kLongestText = 64 * 1024;  // bytes
 constexpr hssize_t kLongestList = 64 * 1024;     // elements
+constexpr std::size_t kMostTexts = 1024;         // of a list
 constexpr std::int64_t kCostOfOne = 256;         // bytes, a guess
 
 struct Place {
@@ -51,6 +52,10 @@ std::string checked_text(std::string text, const Place& place) {
 // `count` texts of variable length, joined by commas.
 std::string variable_text(hid_t attribute, hid_t type, hid_t space,
                           std::size_t count, const Place& place) {
+  // Many may be the same long one, and libhdf5 takes memory for each.
+  if (count > kMostTexts)
+    refuse(place, fmt::format("at most {} texts", kMostTexts),
+           std::to_string(count));
   std::vector<char*> texts(count, nullptr);
   read_raw(attribute, type, texts.data(), place);
   std::string joined;

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::size_t kHeaderBytes = 16;  // of the collection, and of an object
 constexpr std::uint64_t kLargest = 64 << 20;  // bytes
+// Bytes of an object; twice those of the longest text that an attribute may be.
+constexpr std::uint64_t kLargestObject = 128 << 10;
 
 std::uint64_t number_at(std::span<const std::byte> bytes, std::size_t at,
                         std::size_t count) {
@@ -19,11 +21,11 @@ std::uint64_t number_at(std::span<const std::byte> bytes, std::size_t at,
 }
 
 // Bytes of the object that begins here, its header included; 0 where they are
-// more than are left. Object 0 is the free space at the end.
+// too many, or more than are left. Object 0 is the free space at the end.
 std::uint64_t object_bytes(std::span<const std::byte> left) {
   const std::uint64_t index = number_at(left, 0, 2);
   const std::uint64_t bytes = number_at(left, 8, 8);
-  if (bytes > left.size()) return 0;
+  if (bytes > left.size() || (index != 0 && bytes > kLargestObject)) return 0;
   const std::uint64_t all =
       index == 0 ? bytes : kHeaderBytes + (bytes + 7) / 8 * 8;
   return all >= kHeaderBytes && all <= left.size() ? all : 0;

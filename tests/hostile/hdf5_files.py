@@ -111,6 +111,22 @@ def cache(file):
     return file.require_group("layers").require_group("0")
 
 
+def texts_of_one_object(folder, made, count, length):
+    """Each text of a list is the same long one: it is in the file once."""
+    name = f"texts-of-one-object-{count}-{length}"
+    path = os.path.join(folder, name + ".h5")
+    with h5py.File(path, "w", libver="earliest") as file:
+        cache(file)
+        file.attrs["source"] = ["x" * length] + ["y"] * (count - 1)
+    data = open(path, "rb").read()
+    heap = struct.pack("<IQ", length, data.rindex(b"GCOL", 0, data.index(b"xx")))
+    at = data.index(heap)
+    text = data[at:at + 16]  # its length, and where it is
+    with open(path, "wb") as file:
+        file.write(data[:at] + count * text + data[at + count * len(text):])
+    made.append((name, path))
+
+
 def hostile(folder, canary):
     """(name, path) of each; `canary` is a file that must never be opened."""
     made = []
@@ -289,6 +305,8 @@ def hostile(folder, canary):
         for value in (0, -1, 2**31, 2**62, 2**63 - 1, 1.5, "1",
                       np.uint64(2**64 - 1)):
             make(f"{name}-{value}", attribute_of_metadata(name, value))
+    for count, length in ((3000, 1000), (1000, 1_000_000), (1024, 131_072)):
+        texts_of_one_object(folder, made, count, length)
     make("format", lambda file: cache(file) and
          file.attrs.create("format", np.arange(3)))
     make("named-type", named_type)

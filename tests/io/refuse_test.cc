@@ -166,6 +166,8 @@ TEST_CASE("objects that no cache file holds") {
               "text, integers or None, found a reference"},
       Refused{"attribute_long",
               "/: attribute note: expected at most 65536 bytes, found more"},
+      Refused{"attribute_texts",
+              "/: attribute notes: expected at most 1024 texts, found 1025"},
       Refused{"attribute_shape",
               "/: attribute kind: expected one value, a list or None, found a "
               "shape of an unknown kind"},
