@@ -23,7 +23,7 @@ class TextStream {
   /// Fills some of `out`; returns how many bytes, 0 at the end. Throws Error.
   using ReadBytes = std::function<std::size_t(std::span<char> out)>;
 
-  static constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
+  static constexpr std::size_t kBlockBytes = std::size_t{512} << 10;
 
   /// `size` is how many bytes a file has, which can be read again.
   explicit TextStream(ReadBytes read, std::optional<std::int64_t> size = {},
