@@ -43,10 +43,11 @@ struct WriteOptions {
 
 /// Reads every tensor whose digest its file recorded, and returns how many
 /// these are. Throws Error where elements are not those that were written.
-/// `threads`: 0 for one per CPU.
+/// `threads`: 0 = one per core.
 std::int64_t check_digests(const Tape& tape, int threads = 0);
 
-/// What check_digests() would refuse, each as a finding (E07, E08).
+/// What check_digests() would refuse, each as a finding (E07, E08). `threads`:
+/// 0 = one per core.
 std::vector<Finding> digest_findings(const Tape& tape, int threads = 0);
 
 /// Throws Error where the file was edited after it was written: Tape::edited.

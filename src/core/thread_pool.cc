@@ -61,8 +61,14 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads <= 0)
     threads =
         static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  for (int worker = 1; worker < threads; ++worker)
-    state_->helpers.emplace_back([this, worker] { state_->help(worker); });
+  // Results do not depend on how many there are: where threads or memory lack,
+  // fewer do.
+  state_->helpers.reserve(static_cast<std::size_t>(threads));
+  try {
+    for (int worker = 1; worker < threads; ++worker)
+      state_->helpers.emplace_back([this, worker] { state_->help(worker); });
+  } catch (const std::exception&) {
+  }
 }
 
 ThreadPool::~ThreadPool() {

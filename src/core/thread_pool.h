@@ -9,7 +9,8 @@ namespace kvtape {
 
 class ThreadPool {
  public:
-  /// `threads` workers, the caller among them; 0 = one per core.
+  /// `threads` workers, the caller among them; 0 = one per core. Fewer where
+  /// the system allows no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -76,8 +76,12 @@ void Base64Source::decode_quads(std::int64_t first, std::int64_t count,
   const std::string_view quads =
       text_.substr(static_cast<std::size_t>(first * kQuadCharacters),
                    static_cast<std::size_t>(count * kQuadCharacters));
-  const auto bytes = static_cast<std::size_t>(count * kQuadBytes);
-  if (decode_base64(quads, {out, bytes}) < 0) refuse_changed(input()->path());
+  const std::int64_t bytes = count * kQuadBytes;
+  const std::int64_t decoded =
+      decode_base64(quads, {out, static_cast<std::size_t>(bytes)});
+  const bool is_end = (first + count) * kQuadCharacters == std::ssize(text_);
+  if (decoded < 0 || (decoded != bytes && !is_end))
+    refuse_changed(input()->path());
 }
 
 }  // namespace kvtape

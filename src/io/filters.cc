@@ -11,8 +11,8 @@ namespace kvtape {
 namespace {
 
 constexpr std::size_t kChecksumBytes = 4;
-constexpr std::uint32_t kDeflateBit = 1U
-                                      << 1;  // it is the second that we apply
+// It is the second filter that we apply.
+constexpr std::uint32_t kDeflateBit = 1U << 1;
 
 bool is_skipped(std::uint32_t skipped, std::size_t filter) {
   return (skipped >> filter & 1U) != 0;

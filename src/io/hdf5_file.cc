@@ -18,8 +18,8 @@
 namespace kvtape {
 namespace {
 
-constexpr std::int64_t kChunksOfPage =
-    256;                                  // places that are asked for at once
+// Places that are asked for at once.
+constexpr std::int64_t kChunksOfPage = 256;
 constexpr std::size_t kMostPages = 1024;  // that are kept: 6 MiB
 constexpr std::size_t kSmallChunk = std::size_t{4} << 20;  // bytes
 

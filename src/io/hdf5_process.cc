@@ -193,17 +193,28 @@ Error Hdf5Process::cause_of_death() {
                 .hint = "it may have had too little memory to start"});
 }
 
+// Nothing that comes later would be an answer to what is asked later.
+void Hdf5Process::check_alive() const {
+  if (death_) throw *death_;
+  if (is_lost_)
+    throw Error({.text = fmt::format("{}: an answer was lost, as memory lacked",
+                                     kProgram)});
+}
+
 void Hdf5Process::send(Hdf5Request request, const WireWriter& payload) {
+  check_alive();
   channel_.send(static_cast<std::uint8_t>(request), payload);
 }
 
 Message Hdf5Process::receive() {
-  if (death_) throw *death_;
+  check_alive();
   std::optional<Message> message;
   try {
+    is_lost_ = true;  // unless all of it can be kept
     message = channel_.receive(kPatience);
+    is_lost_ = false;
   } catch (const Error& error) {
-    death_ = error;  // a late answer is none to what will be asked
+    death_ = error;
     throw;
   }
   if (!message) throw death_.emplace(cause_of_death());

@@ -35,12 +35,14 @@ class Hdf5Process {
  private:
   void start(const InputFile* input);
   Error cause_of_death();
+  void check_alive() const;
   int end();  // status of the process
 
   int socket_ = -1;
   pid_t process_ = -1;
   Channel channel_{-1};
   Hdf5Hello hello_;
+  bool is_lost_ = false;        // a part of an answer was taken
   std::optional<Error> death_;  // said again to whoever asks later
 };
 

@@ -230,6 +230,8 @@ void JsonTensor::end() const {
     refuse("encoding", "none or summary: codes and scales have their own",
            "another");
   if (has_values && !has_data_) refuse("data", "the values", "nothing");
+  if (!nan_payloads_.empty() && encoding_ != JsonEncoding::kNumbers)
+    refuse("nan_payloads", "the encoding numbers", "another");
 }
 
 Attributes JsonTensor::attributes() const {

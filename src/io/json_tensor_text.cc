@@ -105,10 +105,21 @@ void write_data(const PlannedDataset& dataset, Speller& speller,
   writer.member("digest", json_string(text));
 }
 
+// true and false say nothing of other bytes.
+void check_bools(Bytes bytes) {
+  for (const std::byte byte : bytes)
+    if (std::to_integer<int>(byte) > 1)
+      throw Error({.field = "data",
+                   .expected = "a bool of 0 or 1",
+                   .found = std::to_string(std::to_integer<int>(byte)),
+                   .hint = "--encoding base64 keeps it"});
+}
+
 void write_numbers(const PlannedDataset& dataset, JsonWriter& writer,
                    TensorPass& pass) {
   Speller speller(
       [dtype = dataset.dtype](Bytes bytes, std::string& out) {
+        if (dtype == DType::kBool) check_bools(bytes);
         append_numbers(dtype, bytes, out);
       },
       ",", writer, pass.pool());

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -20,7 +21,11 @@ constexpr std::size_t kFew = std::size_t{1} << 20;  // bytes
 // memory, and large pages cost fewer faults where the system has them.
 void make_room(std::vector<std::byte>& memory, std::size_t bytes) {
   constexpr std::uintptr_t kPage = 4096;
-  memory.reserve(bytes);
+  try {
+    memory.reserve(bytes);
+  } catch (const std::bad_alloc&) {
+    return;  // little may be enough
+  }
   const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
   const std::uintptr_t skipped = (kPage - start % kPage) % kPage;
   madvise(memory.data() + skipped, bytes - skipped, MADV_HUGEPAGE);

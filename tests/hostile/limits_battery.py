@@ -112,11 +112,12 @@ class Bench:
             return self.fail(name, words, f"says {error[:200]!r}")
         return status
 
-    def check_writer(self, name, words, statuses=(0, 2), said="", **more):
+    def check_writer(self, name, words, statuses=(0, 2), said="", extra=(),
+                     **more):
         """A run that writes over an old file."""
         os.makedirs(f"{self.folder}/work")
         pathlib.Path(self.folder, "work/out").write_bytes(OLD)
-        status = self.check(name, [*self.named(words), "--force"], statuses,
+        status = self.check(name, [*self.named(words), *extra, "--force"], statuses,
                             said, **more)
         if status is not None:
             found = self.read("work/out")
@@ -149,6 +150,12 @@ def limits(bench):
                 f"{megabytes} MB", words, (0, 2, 127, -6, -9, -11)
                 if megabytes < 12 else (0, 2),
                 None if megabytes < 12 else "",
+                preexec_fn=limit(resource.RLIMIT_AS, megabytes << 20))
+        for megabytes in (100, 300, 400):
+            # More threads than there is room for their stacks.
+            bench.check_writer(
+                f"threads in {megabytes} MB", words,
+                extra=["--threads", "64"],
                 preexec_fn=limit(resource.RLIMIT_AS, megabytes << 20))
         bench.check_writer("no processes", words,
                            preexec_fn=limit(resource.RLIMIT_NPROC, 0))

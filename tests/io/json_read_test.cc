@@ -386,6 +386,9 @@ std::vector<Refused> refused_tensors() {
       {start + R"("encoding": "numbers", "nan_payloads": [[0, "7fc00001"]], )"
                R"("data": [1, 2])",
        "data: expected NaN at element 0, found a number"},
+      {start + R"("encoding": "base64", "nan_payloads": [[0, "7fc00001"]], )"
+               R"("data": "AADAfwAAwH8=")",
+       "nan_payloads: expected the encoding numbers, found another"},
       {R"("dtype": "i8", "shape": [1], )" + data + "[128]",
        "data[0]: expected an integer of i8, found 128"},
       {R"("dtype": "i8", "shape": [1], )" + data + "[1.0]",
