@@ -117,8 +117,8 @@ class Bench:
         """A run that writes over an old file."""
         os.makedirs(f"{self.folder}/work")
         pathlib.Path(self.folder, "work/out").write_bytes(OLD)
-        status = self.check(name, [*self.named(words), *extra, "--force"], statuses,
-                            said, **more)
+        line = [*self.named(words), *extra, "--force"]
+        status = self.check(name, line, statuses, said, **more)
         if status is not None:
             found = self.read("work/out")
             whole = self.whole[tuple(words)]
