@@ -38,7 +38,8 @@ class ElementReader {
   void read_base64() {
     expect('"', "a text in base64");
     while (!at_quote()) {
-      if (text_.ahead().size() >= 4 || text_.more())
+      if (text_.ahead().size() >= 4 || text_.more() ||
+          text_.ahead().find('"') != text_.ahead().npos)
         decode(next_quads());
       else
         fail(text_.ahead().size(), "base64", "the end of the document");
