@@ -125,8 +125,8 @@ int count_digits(std::uint32_t number) {
   return guess + (number >= kTens[static_cast<std::size_t>(guess)]);
 }
 
-// Halves, quarters, eighths of a number of eight digits, as characters: the
-// first in the lowest byte.
+// A number of eight digits as its characters, the first in the lowest byte; it
+// is split into halves, quarters and eighths.
 std::uint64_t eight_digits(std::uint32_t number) {
   const std::uint64_t upper = number / 10000;
   const std::uint64_t fours = upper | (number - upper * 10000) << 32;

@@ -1,5 +1,5 @@
-// The shortest decimal of an f32, several times as fast as std::to_chars and
-// the same to the letter.
+// The shortest decimal of an f32: what std::to_chars writes, to the letter, in
+// about three quarters of its time.
 #pragma once
 
 #include <cstddef>
